@@ -1,0 +1,133 @@
+"""Reference rows -> the baseline: schema, bins and the reference's own profile. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+
+from exporter.profile import categorical, numeric
+from exporter.profile import model as profile
+from exporter.profile.batch import as_outcomes, labels_of, read_batch
+from exporter.profile.counts import Counts, add_into, decode, encode, gather
+from exporter.profile.model import Batch, Bins, Column, ModelBins
+from exporter.profile.outcome import ClassBins, Outcomes, RegressionBins
+from exporter.rows import NO_TIME, SECOND, CategoryColumn, Ints, times
+from exporter.schema import Schema, SchemaError, from_json, infer, to_json
+from exporter.settings import Model
+
+
+class Baseline:
+    """What the current rows are compared against; never changes once it is made.
+
+    newest: newest event time of the reference in seconds, None where it has no times.
+    """
+
+    def __init__(self, schema: Schema, bins: ModelBins, counts: Counts, newest: float | None):
+        self.schema = schema
+        self.bins = bins
+        self.counts = counts
+        self.newest = newest
+
+    @cached_property
+    def vector(self) -> Ints:
+        """The reference's profile, dense."""
+        vector = np.zeros(self.bins.size, np.int64)
+        add_into(vector, self.counts)
+        return vector
+
+    @cached_property
+    def hash(self) -> str:
+        """Short SHA-256 of bins and counts: which baseline this is."""
+        return hashlib.sha256(self.bins.hash.encode() + encode(self.counts)).hexdigest()[:16]
+
+
+def fit(model: Model, reference: pa.Table) -> Baseline:
+    """Make the baseline of a model; raises SchemaError where the reference cannot serve."""
+    if not len(reference):
+        raise SchemaError("the reference has no rows")
+    schema = infer(model, reference)
+    batch = read_batch(model, schema, reference)
+    label, _ = labels_of(model, schema, reference, Counter())
+    bins, schema = _fit_bins(model, schema, batch, as_outcomes(schema, batch, label), label is not None)
+    batch = batch._replace(features={name: batch.features[name] for name in schema.features})
+    placed = bins.place_rows(batch)
+    outcomes = as_outcomes(schema, batch, label)
+    labelled = usable(bins, outcomes)
+    rows = np.flatnonzero(labelled)
+    for part in bins.place_outcomes(select(outcomes, labelled)):
+        placed.append(part._replace(row=rows[part.row]))
+    counts = gather(placed, np.zeros(batch.rows, np.int64), 1, bins.size)[0]
+    return Baseline(schema, bins, counts, _newest(model, reference))
+
+
+def usable(bins: ModelBins, outcomes: Outcomes) -> np.ndarray:
+    """Return which rows have a label, and a prediction that it can be compared with."""
+    known = ~np.isnan(outcomes.label)
+    return known if isinstance(bins.outcomes, ClassBins) else known & ~np.isnan(outcomes.prediction)
+
+
+def select(outcomes: Outcomes, rows: np.ndarray) -> Outcomes:
+    """Return some of the rows."""
+    return Outcomes(outcomes.prediction[rows], outcomes.label[rows], outcomes.scores[rows])
+
+
+def _fit_bins(
+    model: Model, schema: Schema, batch: Batch, outcomes: Outcomes, labelled: bool
+) -> tuple[ModelBins, Schema]:
+    most = model.drift.knots
+    features: dict[str, Bins] = {}
+    skipped = dict(schema.skipped)
+    for name, column in batch.features.items():
+        try:
+            features[name] = _fit_column(column, most)
+        except ValueError as error:
+            skipped[name] = str(error)
+    try:
+        prediction = _fit_column(batch.prediction, most)
+        scores = tuple(numeric.fit(s.values[s.valid & ~np.isnan(s.values)], most) for s in batch.scores)
+    except ValueError as error:
+        raise SchemaError(f"the reference's prediction and score columns are needed: {error}") from error
+    label = None
+    known: ClassBins | RegressionBins | None = None
+    if schema.classes:
+        known = ClassBins(schema.classes, scores) if model.columns.label else None
+    elif labelled and (values := outcomes.label[~np.isnan(outcomes.label)]).size:
+        label = numeric.fit(values, most)
+        known = RegressionBins(float(values.mean()), float(values.std()) or 1.0)
+    kinds = {name: schema.features[name] for name in features}
+    return ModelBins(features, prediction, scores, label, known), schema._replace(features=kinds, skipped=skipped)
+
+
+def _fit_column(column: Column, most: int) -> Bins:
+    if isinstance(column, CategoryColumn):
+        return categorical.fit(column.names, column.codes)
+    return numeric.fit(column.values[column.valid & ~np.isnan(column.values)], most)
+
+
+def _newest(model: Model, reference: pa.Table) -> float | None:
+    if model.columns.timestamp not in reference.column_names:
+        return None
+    newest = int(times(reference[model.columns.timestamp], model.columns.timezone).max())
+    return None if newest == NO_TIME else newest / SECOND
+
+
+def dump(baseline: Baseline) -> tuple[str, bytes]:
+    """Return a baseline as text (schema and bins) and bytes (the reference's profile) for the store."""
+    plain = {
+        "schema": to_json(baseline.schema),
+        "bins": profile.to_json(baseline.bins),
+        "newest": baseline.newest,
+    }
+    return json.dumps(plain), encode(baseline.counts)
+
+
+def restore(text: str, counts: bytes) -> Baseline:
+    """Read what `dump` wrote."""
+    plain = json.loads(text)
+    bins = profile.from_json(plain["bins"])
+    return Baseline(from_json(plain["schema"]), bins, decode(counts), plain["newest"])

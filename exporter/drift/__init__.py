@@ -1,0 +1,1 @@
+"""Two profiles -> drift statistics; pure functions of counts."""

@@ -1,0 +1,1 @@
+"""Outcome counts -> performance metrics; pure functions of counts."""

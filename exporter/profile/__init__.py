@@ -1,0 +1,1 @@
+"""Rows -> mergeable counts over bins that the reference fixed."""

@@ -1,0 +1,182 @@
+"""A table of the log or of the reference -> typed columns by role, and what had to be left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from exporter.profile.model import Batch, Column
+from exporter.profile.outcome import Outcomes
+from exporter.rows import NO_TIME, CategoryColumn, Floats, Ints, NumericColumn, categorical, numeric, times
+from exporter.schema import Kind, Schema
+from exporter.settings import Model
+
+
+class Log(NamedTuple):
+    """Predictions ready to be counted; all arrays have one entry a row.
+
+    timestamp, label_time: microseconds UTC; a label without a time is known at once. ids, label: None where the
+    model has no such column. label: class index or value, NaN where unknown. prediction: class index (-1: none of
+    the classes) or value. rejected: rows left out, by reason. absent: columns that the table does not have.
+    """
+
+    batch: Batch
+    ids: list[str] | None
+    timestamp: Ints
+    version: list[str]
+    prediction: Floats
+    scores: Floats
+    label: Floats | None
+    label_time: Ints
+    rejected: Counter[str]
+    absent: tuple[str, ...]
+
+
+class Labels(NamedTuple):
+    """Labels of a file of their own; fields as in Log."""
+
+    ids: list[str]
+    label: Floats
+    label_time: Ints
+    rejected: Counter[str]
+
+
+def read_log(model: Model, schema: Schema, table: pa.Table) -> Log:
+    """Read predictions; rows without an event time or an id are left out and counted.
+
+    Raises KeyError where the timestamp, the prediction or the id column is not in the table.
+    """
+    columns = model.columns
+    lost = [name for name in _needed(model) if name not in table.column_names]
+    if lost:
+        raise KeyError(f"column {lost[0]!r} is missing")
+    rejected: Counter[str] = Counter()
+    timestamp = times(table[columns.timestamp], columns.timezone)
+    kept = timestamp != NO_TIME
+    rejected["timestamp"] = int((~kept).sum())
+    ids = categorical(table[columns.id]).texts() if columns.id else None
+    if ids is not None:
+        named = np.array([name is not None for name in ids], np.bool_)
+        rejected["id"] = int((kept & ~named).sum())
+        kept &= named
+    if not kept.all():
+        table, timestamp = table.filter(pa.array(kept)), timestamp[kept]
+        ids = [name for name, keep in zip(ids, kept, strict=True) if keep] if ids is not None else None
+    batch = read_batch(model, schema, table)
+    outcomes = as_outcomes(schema, batch, None)
+    label, label_time = labels_of(model, schema, table, rejected)
+    used = [*schema.features, *schema.scores]
+    return Log(
+        batch=batch,
+        ids=[str(name) for name in ids] if ids is not None else None,
+        timestamp=timestamp,
+        version=_versions(model, table),
+        prediction=outcomes.prediction,
+        scores=outcomes.scores,
+        label=label,
+        label_time=label_time,
+        rejected=+rejected,
+        absent=tuple(name for name in used if name not in table.column_names),
+    )
+
+
+def read_labels(model: Model, schema: Schema, table: pa.Table) -> Labels:
+    """Read labels of their own; rows without id or with an unknown class are left out and counted.
+
+    Raises KeyError where the id or the label column is not in the table.
+    """
+    columns = model.columns
+    for name in (columns.id, columns.label):
+        if name not in table.column_names:
+            raise KeyError(f"column {name!r} is missing")
+    rejected: Counter[str] = Counter()
+    label, label_time = labels_of(model, schema, table, rejected)
+    ids = categorical(table[columns.id]).texts()
+    assert label is not None
+    known = ~np.isnan(label)
+    named = np.array([name is not None for name in ids], np.bool_)
+    rejected["label_id"] = int((known & ~named).sum())
+    kept = known & named
+    return Labels(
+        [str(name) for name, keep in zip(ids, kept, strict=True) if keep],
+        label[kept],
+        label_time[kept],
+        +rejected,
+    )
+
+
+def read_batch(model: Model, schema: Schema, table: pa.Table) -> Batch:
+    """Read features and outputs; a column that the table does not have is missing in every row."""
+    kind: Kind = "numeric" if model.task == "regression" else "categorical"
+    return Batch(
+        rows=len(table),
+        features={name: _column(table, name, kind) for name, kind in schema.features.items()},
+        prediction=_column(table, model.columns.prediction, kind),
+        scores=tuple(_numbers(table, name) for name in schema.scores),
+    )
+
+
+def as_outcomes(schema: Schema, batch: Batch, label: Floats | None) -> Outcomes:
+    """Return the outputs of a batch as numbers, with the labels given (None: all unknown)."""
+    prediction = batch.prediction
+    if isinstance(prediction, CategoryColumn):
+        values = class_index(schema.classes, prediction, -1.0)
+    else:
+        values = np.where(prediction.valid, prediction.values, np.nan)
+    scores = [np.where(column.valid, column.values, np.nan) for column in batch.scores]
+    matrix = np.column_stack(scores) if scores else np.empty((batch.rows, 0))
+    return Outcomes(values, np.full(batch.rows, np.nan) if label is None else label, matrix)
+
+
+def class_index(classes: tuple[str, ...], column: CategoryColumn, other: float) -> Floats:
+    """Return each row's class as its index; NaN where missing, `other` where it is none of the classes."""
+    index = {name: float(i) for i, name in enumerate(classes)}
+    table = np.array([*(index.get(name, other) for name in column.names), np.nan])
+    values = table[column.codes]
+    return np.where(np.isnan(values), other, values) if other == -1 else values
+
+
+def _needed(model: Model) -> list[str]:
+    columns = model.columns
+    version = model.version["column"] if isinstance(model.version, dict) else None
+    return [n for n in (columns.timestamp, columns.prediction, columns.id, version) if n is not None]
+
+
+def _versions(model: Model, table: pa.Table) -> list[str]:
+    if isinstance(model.version, str):
+        return [model.version] * len(table)
+    return [name or "" for name in categorical(table[model.version["column"]]).texts()]
+
+
+def _column(table: pa.Table, name: str, kind: Kind) -> Column:
+    if kind == "numeric":
+        return _numbers(table, name)
+    if name not in table.column_names:
+        return CategoryColumn((), np.full(len(table), -1, np.int64))
+    return categorical(table[name])
+
+
+def _numbers(table: pa.Table, name: str) -> NumericColumn:
+    if name not in table.column_names:
+        return NumericColumn(np.full(len(table), np.nan), np.ones(len(table), np.bool_))
+    return numeric(table[name])
+
+
+def labels_of(model: Model, schema: Schema, table: pa.Table, rejected: Counter[str]) -> tuple[Floats | None, Ints]:
+    """Return labels (class index or value, NaN unknown; None: no such column) and when they became known."""
+    columns = model.columns
+    known_at = np.full(len(table), NO_TIME, np.int64)
+    if columns.label is None or columns.label not in table.column_names:
+        return None, known_at
+    if columns.label_timestamp in table.column_names:
+        known_at = times(table[columns.label_timestamp], columns.timezone)
+    if model.task == "regression":
+        column = numeric(table[columns.label])
+        rejected["label"] += int((~column.valid).sum())
+        return np.where(column.valid, column.values, np.nan), known_at
+    label = class_index(schema.classes, categorical(table[columns.label]), -2.0)
+    rejected["label"] += int((label == -2).sum())
+    return np.where(label == -2, np.nan, label), known_at

@@ -1,0 +1,153 @@
+"""All profiles of one model: one vector, in which each column and output has its slice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from exporter.profile import categorical, numeric, outcome
+from exporter.profile.categorical import CategoryBins
+from exporter.profile.counts import Placed, ones
+from exporter.profile.numeric import NumericBins
+from exporter.profile.outcome import ClassBins, Outcomes, RegressionBins
+from exporter.rows import CategoryColumn, Ints, NumericColumn
+
+Column = NumericColumn | CategoryColumn
+Bins = NumericBins | CategoryBins
+
+
+class Batch(NamedTuple):
+    """Rows of a log as typed columns of equal length."""
+
+    rows: int
+    features: dict[str, Column]
+    prediction: Column
+    scores: tuple[NumericColumn, ...]
+
+
+class ModelBins:
+    """Where everything that is known of a model's rows falls. Equal hashes mean that profiles add up."""
+
+    def __init__(
+        self,
+        features: dict[str, Bins],
+        prediction: Bins,
+        scores: tuple[NumericBins, ...],
+        label: NumericBins | None,
+        outcomes: ClassBins | RegressionBins | None,
+    ):
+        self.features = features
+        self.prediction = prediction
+        self.scores = scores
+        self.label = label
+        self.outcomes = outcomes
+        self._starts: dict[str, int] = {}
+        sizes = {"rows": 1, **{f"feature:{name}": bins.size for name, bins in features.items()}}
+        sizes |= {"prediction": prediction.size, **{f"score:{i}": b.size for i, b in enumerate(scores)}}
+        sizes |= {"label": label.size if label else 0, "outcome": outcomes.size if outcomes else 0}
+        place = 0
+        for name, size in sizes.items():
+            self._starts[name] = place
+            place += size
+        self.size = place
+        self._sizes = sizes
+
+    def part(self, vector: Ints, name: str) -> Ints:
+        """Return the slice of a dense profile that belongs to `rows`, `feature:x`, `prediction`, `outcome`, ..."""
+        start = self._starts[name]
+        return vector[start : start + self._sizes[name]]
+
+    def _shift(self, name: str, placed: list[Placed]) -> list[Placed]:
+        start = self._starts[name]
+        return [part._replace(place=part.place + start) for part in placed]
+
+    def place_rows(self, batch: Batch) -> list[Placed]:
+        """Place predictions: features, outputs and the number of rows."""
+        every = np.arange(batch.rows, dtype=np.int64)
+        placed = [ones(every, np.zeros(batch.rows, np.int64))]
+        for name, bins in self.features.items():
+            placed += self._shift(f"feature:{name}", _place(bins, batch.features[name]))
+        placed += self._shift("prediction", _place(self.prediction, batch.prediction))
+        for number, (bins, column) in enumerate(zip(self.scores, batch.scores, strict=True)):
+            placed += self._shift(f"score:{number}", _place(bins, column))
+        return placed
+
+    def place_outcomes(self, rows: Outcomes) -> list[Placed]:
+        """Place predictions whose label is known; returns nothing for a model without labels."""
+        if self.label is not None:
+            valid = np.ones(len(rows.label), np.bool_)
+            labels = self._shift("label", numeric.place(self.label, rows.label, valid))
+        else:
+            labels = []
+        if isinstance(self.outcomes, ClassBins):
+            return labels + self._shift("outcome", outcome.place_classes(self.outcomes, rows))
+        if isinstance(self.outcomes, RegressionBins):
+            return labels + self._shift("outcome", outcome.place_regression(self.outcomes, rows))
+        return labels
+
+    def labelled_rows(self, vector: Ints) -> int:
+        """Return the number of rows whose label is known."""
+        if isinstance(self.outcomes, ClassBins):
+            return int(self.part(vector, "outcome")[: self.outcomes.losses].sum())
+        return int(self.part(vector, "outcome")[0]) if self.outcomes else 0
+
+    @cached_property
+    def hash(self) -> str:
+        """Short SHA-256 of the bins."""
+        return hashlib.sha256(json.dumps(to_json(self)).encode()).hexdigest()[:16]
+
+
+def _place(bins: Bins, column: Column) -> list[Placed]:
+    if isinstance(bins, NumericBins) and isinstance(column, NumericColumn):
+        return numeric.place(bins, column.values, column.valid)
+    if isinstance(bins, CategoryBins) and isinstance(column, CategoryColumn):
+        return categorical.place(bins, column.names, column.codes)
+    raise TypeError(f"{type(column).__name__} does not fit {type(bins).__name__}")
+
+
+def _bins_to_json(bins: Any) -> Any:
+    if bins is None:
+        return None
+    plain = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in bins._asdict().items()}
+    if isinstance(bins, ClassBins):
+        plain["scores"] = [_bins_to_json(score) for score in bins.scores]
+    return {"kind": type(bins).__name__, **plain}
+
+
+def _bins_from_json(plain: Any) -> Any:
+    if plain is None:
+        return None
+    kind = plain["kind"]
+    if kind == "NumericBins":
+        return NumericBins(np.array(plain["knots"], np.float64), np.array(plain["starts"], np.int64), plain["exact"])
+    if kind == "CategoryBins":
+        return CategoryBins(tuple(plain["categories"]), plain["complete"])
+    if kind == "ClassBins":
+        return ClassBins(tuple(plain["classes"]), tuple(_bins_from_json(score) for score in plain["scores"]))
+    return RegressionBins(plain["center"], plain["scale"])
+
+
+def to_json(bins: ModelBins) -> dict[str, Any]:
+    """Return plain values for the store; numbers come back to the last bit."""
+    return {
+        "features": {name: _bins_to_json(own) for name, own in bins.features.items()},
+        "prediction": _bins_to_json(bins.prediction),
+        "scores": [_bins_to_json(own) for own in bins.scores],
+        "label": _bins_to_json(bins.label),
+        "outcomes": _bins_to_json(bins.outcomes),
+    }
+
+
+def from_json(plain: dict[str, Any]) -> ModelBins:
+    """Read what `to_json` wrote."""
+    return ModelBins(
+        {name: _bins_from_json(own) for name, own in plain["features"].items()},
+        _bins_from_json(plain["prediction"]),
+        tuple(_bins_from_json(own) for own in plain["scores"]),
+        _bins_from_json(plain["label"]),
+        _bins_from_json(plain["outcomes"]),
+    )

@@ -1,0 +1,149 @@
+"""Predictions whose label is known: counts from which every performance metric follows.
+
+Losses are kept as whole units and 2**-32 parts, so their mean is off by at most 2**-33.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from exporter.performance.tables import ClassOutcomes, RegressionOutcomes, ScoreTable
+from exporter.profile import numeric
+from exporter.profile.counts import Placed, ones, place_sum, read_sum
+from exporter.profile.numeric import NumericBins
+from exporter.rows import Floats, Ints
+
+_EPSILON = float(np.finfo(np.float64).eps)
+
+
+class Outcomes(NamedTuple):
+    """Rows with predictions and labels as numbers: class index (-1 is none of the classes) or value.
+
+    prediction, label: float64, length n. scores: n x 1 (binary, of the positive class) or n x C, NaN where unknown;
+    n x 0 where there are no scores.
+    """
+
+    prediction: Floats
+    label: Floats
+    scores: Floats
+
+
+class ClassBins(NamedTuple):
+    """Places for a classifier of C classes.
+
+    Layout: confusion, C actual x (C + 1) predicted (the last: none of the classes); then, where there are scores,
+    the sums of log loss and of Brier score; then per scored class, per answer (not this class, this class), the
+    score's cells. A binary model scores its class 1 only.
+    """
+
+    classes: tuple[str, ...]
+    scores: tuple[NumericBins, ...]
+
+    @property
+    def size(self) -> int:
+        return self._start(len(self.scores))
+
+    @property
+    def losses(self) -> int:
+        return len(self.classes) * (len(self.classes) + 1)
+
+    def _start(self, scored: int) -> int:
+        return self.losses + 4 + sum(2 * bins.missing for bins in self.scores[:scored])
+
+
+class RegressionBins(NamedTuple):
+    """Places for a regression: the number of rows, then seven sums in units of `scale` about `center`."""
+
+    center: float
+    scale: float
+
+    @property
+    def size(self) -> int:
+        return 1 + 2 * len(_SUMS)
+
+
+_SUMS = ("error", "absolute", "squared", "label", "label_squared", "label_absolute", "symmetric")
+
+
+def place_classes(bins: ClassBins, rows: Outcomes) -> list[Placed]:
+    """Place labelled rows of a classifier; a label that is none of the classes must be left out before."""
+    count = len(bins.classes)
+    every = np.arange(len(rows.label), dtype=np.int64)
+    label = rows.label.astype(np.int64)
+    predicted = np.where(rows.prediction < 0, count, rows.prediction).astype(np.int64)
+    placed = [ones(every, label * (count + 1) + predicted)]
+    if not bins.scores:
+        return placed
+    scored = every[((rows.scores >= 0) & (rows.scores <= 1)).all(axis=1)]
+    scores, actual = rows.scores[scored], label[scored]
+    binary = scores.shape[1] == 1
+    full = np.column_stack([1 - scores[:, 0], scores[:, 0]]) if binary else scores
+    of_label = full[np.arange(len(scored)), actual]
+    log_loss = -np.log(np.clip(of_label, _EPSILON, 1 - _EPSILON))
+    squared = (full**2).sum(axis=1) - 2 * of_label + 1
+    placed += place_sum(scored, bins.losses, log_loss)
+    placed += place_sum(scored, bins.losses + 2, squared / 2 if binary else squared)
+    for number, score_bins in enumerate(bins.scores):
+        values = scores[:, number]
+        hit = actual == (1 if binary else number)
+        index = np.searchsorted(score_bins.knots, values)
+        at_knot = score_bins.knots[np.minimum(index, len(score_bins.knots) - 1)] == values
+        cell = 2 * index + at_knot
+        placed.append(ones(scored, (bins._start(number) + hit * score_bins.missing + cell).astype(np.int64)))
+    return placed
+
+
+def read_classes(bins: ClassBins, vector: Ints) -> ClassOutcomes:
+    """Turn the slice of a profile into what the classification metrics read."""
+    count = len(bins.classes)
+    tables = []
+    for number, score_bins in enumerate(bins.scores):
+        start = bins._start(number)
+        both = vector[start : start + 2 * score_bins.missing].reshape(2, -1)
+        tables.append(ScoreTable(both[0], both[1]))
+    losses = bins.losses
+    return ClassOutcomes(
+        confusion=vector[:losses].reshape(count, count + 1),
+        log_loss=read_sum(vector, losses) if bins.scores else 0.0,
+        squared=read_sum(vector, losses + 2) if bins.scores else 0.0,
+        scores=tuple(tables),
+    )
+
+
+def place_regression(bins: RegressionBins, rows: Outcomes) -> list[Placed]:
+    """Place labelled rows of a regression; NaN must be left out before."""
+    every = np.arange(len(rows.label), dtype=np.int64)
+    error = (rows.prediction - rows.label) / bins.scale
+    label = (rows.label - bins.center) / bins.scale
+    size = np.abs(rows.label) + np.abs(rows.prediction)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        symmetric = np.where(size > 0, 2 * np.abs(rows.prediction - rows.label) / size, 0.0)
+    sums = (error, np.abs(error), error**2, label, label**2, np.abs(rows.label) / bins.scale, symmetric)
+    placed = [ones(every, np.zeros(len(every), np.int64))]
+    for number, values in enumerate(sums):
+        placed += place_sum(every, 1 + 2 * number, values)
+    return placed
+
+
+def read_regression(bins: RegressionBins, vector: Ints) -> RegressionOutcomes:
+    """Turn the slice of a profile into what the regression metrics read, in the label's unit."""
+    sums = {name: read_sum(vector, 1 + 2 * number) for number, name in enumerate(_SUMS)}
+    scale = bins.scale
+    rows = int(vector[0])
+    spread = sums["label_squared"] - sums["label"] ** 2 / rows if rows else 0.0
+    return RegressionOutcomes(
+        rows=rows,
+        error=sums["error"] * scale,
+        absolute=sums["absolute"] * scale,
+        squared=sums["squared"] * scale**2,
+        label_spread=max(spread, 0.0) * scale**2,
+        label_absolute=sums["label_absolute"] * scale,
+        symmetric=sums["symmetric"],
+    )
+
+
+def fit_scores(columns: Floats, most: int) -> tuple[NumericBins, ...]:
+    """Fix the score bins on the reference's scores, n x S; columns without any value are refused by ValueError."""
+    return tuple(numeric.fit(column[~np.isnan(column)], most) for column in columns.T)

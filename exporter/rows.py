@@ -1,0 +1,141 @@
+"""Arrow columns -> plain typed columns: missing, invalid and odd types are settled here, once."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+MISSING = -1
+SECOND = 1_000_000  # event time is kept in whole microseconds since 1970, UTC
+NO_TIME = np.iinfo(np.int64).min
+
+
+class NumericColumn(NamedTuple):
+    """values: float64, NaN is missing. valid: False where something is there that is no finite number."""
+
+    values: Floats
+    valid: Bools
+
+
+class CategoryColumn(NamedTuple):
+    """codes index names, MISSING is none."""
+
+    names: tuple[str, ...]
+    codes: Ints
+
+    def texts(self) -> list[str | None]:
+        """Return one name a row; None is missing."""
+        return [None if code == MISSING else self.names[code] for code in self.codes.tolist()]
+
+
+def canonical(value: object) -> str | None:
+    """Write a category as a string: True is `1`, 1.0 is `1`, text stays as it is; None and NaN are missing."""
+    if value is None or value != value:  # noqa: PLR0124 - NaN is the one value that differs from itself
+        return None
+    if isinstance(value, bool | np.bool_):
+        return str(int(value))
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def numeric(array: pa.ChunkedArray) -> NumericColumn:
+    """Read numbers; text that is not a number, and infinity, is invalid."""
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        array, kind = array.cast(kind.value_type), kind.value_type
+    if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        values = _floats(array.cast(pa.int8()) if pa.types.is_boolean(kind) else array)
+        valid = ~np.isinf(values)
+        return NumericColumn(values, valid)
+    if pa.types.is_decimal(kind):
+        return numeric(array.cast(pa.float64()))
+    if pa.types.is_null(kind):
+        return NumericColumn(np.full(len(array), np.nan), np.ones(len(array), np.bool_))
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        return NumericColumn(np.full(len(array), np.nan), ~_present(array))
+    return _numbers_in_text(array)
+
+
+def _numbers_in_text(array: pa.ChunkedArray) -> NumericColumn:
+    from pandas import to_numeric
+
+    text = array.to_pandas()
+    blank = text.isna() | (text.str.strip() == "")
+    values = to_numeric(text.where(~blank), errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    valid = ~np.isinf(values) & (~np.isnan(values) | blank.to_numpy(np.bool_))
+    return NumericColumn(np.where(valid, values, np.nan), valid)
+
+
+def _floats(array: pa.ChunkedArray) -> Floats:
+    whole = array.combine_chunks()
+    return np.asarray(
+        pc.fill_null(whole.cast(pa.float64(), safe=False), float("nan")).to_numpy(zero_copy_only=False),
+        np.float64,
+    )
+
+
+def _present(array: pa.ChunkedArray) -> Bools:
+    return np.asarray(pc.is_valid(array).combine_chunks().to_numpy(zero_copy_only=False), np.bool_)
+
+
+def categorical(array: pa.ChunkedArray) -> CategoryColumn:
+    """Read categories as canonical strings."""
+    if pa.types.is_dictionary(array.type):
+        array = array.unify_dictionaries()
+    whole = array.combine_chunks()
+    if isinstance(whole, pa.ChunkedArray):
+        whole = whole.chunk(0) if whole.num_chunks else pa.array([], array.type)
+    if not pa.types.is_dictionary(whole.type):
+        whole = whole.dictionary_encode()
+    names = [canonical(value) for value in whole.dictionary.to_pylist()]
+    codes = np.asarray(pc.fill_null(whole.indices.cast(pa.int64()), MISSING).to_numpy(zero_copy_only=False), np.int64)
+    unique = sorted({name for name in names if name is not None})
+    index = {name: i for i, name in enumerate(unique)}
+    table = np.array([*(MISSING if name is None else index[name] for name in names), MISSING], np.int64)
+    return CategoryColumn(tuple(unique), table[codes])
+
+
+def times(array: pa.ChunkedArray, zone: str) -> Ints:
+    """Read event times as microseconds UTC; NO_TIME where there is none that can be read.
+
+    Times without a zone are in `zone`; text is ISO 8601; numbers are Unix seconds.
+    """
+    kind = array.type
+    if pa.types.is_timestamp(kind):
+        exact = array.cast(pa.timestamp("us", kind.tz), safe=False)
+        if kind.tz is None:
+            exact = pc.assume_timezone(exact, zone, ambiguous="earliest", nonexistent="earliest")
+        whole = pc.fill_null(exact.combine_chunks().cast(pa.int64()), NO_TIME)
+        return np.asarray(whole.to_numpy(zero_copy_only=False), np.int64)
+    if pa.types.is_date(kind):
+        return times(array.cast(pa.timestamp("us")), zone)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        seconds = _floats(array)
+        known = np.isfinite(seconds) & (np.abs(seconds) < 1e11)
+        return np.where(known, np.rint(np.where(known, seconds, 0) * SECOND), NO_TIME).astype(np.int64)
+    return _times_in_text(array, zone)
+
+
+def _times_in_text(array: pa.ChunkedArray, zone: str) -> Ints:
+    from pandas import Timestamp, isna
+
+    def one(text: object) -> int:
+        try:
+            moment = Timestamp(str(text))
+        except ValueError:
+            return NO_TIME
+        if isna(moment):
+            return NO_TIME
+        if moment.tzinfo is None:
+            moment = moment.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
+        return int(moment.value // 1000)
+
+    return np.array([NO_TIME if text is None else one(text) for text in array.to_pylist()], np.int64)

@@ -1,0 +1,142 @@
+"""A model's columns and their roles; the features' types are frozen with the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from exporter.rows import CategoryColumn, canonical, categorical
+from exporter.settings import Columns, Model
+
+Kind = Literal["numeric", "categorical"]
+
+
+class SchemaError(Exception):
+    """Reference data that does not fit the configuration; one sentence with the mend."""
+
+
+class Schema(NamedTuple):
+    """What is in a model's rows.
+
+    features: name -> kind. text: the columns that are text in the reference, so that a CSV file's `007` stays text.
+    classes: the classifier's classes, sorted; binary: (negative, positive). scores: score columns in class order,
+    binary: one. skipped: reference columns that are no features, with the reason.
+    """
+
+    features: Mapping[str, Kind]
+    text: tuple[str, ...]
+    classes: tuple[str, ...]
+    scores: tuple[str, ...]
+    skipped: Mapping[str, str]
+
+
+def roles(columns: Columns) -> set[str]:
+    """Return the columns that play a part of their own and so are no features unless the config names them."""
+    scores = columns.score.values() if isinstance(columns.score, dict) else [columns.score]
+    latency = columns.latency.column if columns.latency else None
+    named = (
+        columns.id,
+        columns.timestamp,
+        columns.prediction,
+        columns.label,
+        columns.label_timestamp,
+        latency,
+    )
+    return {name for name in (*named, *scores, columns.error, *columns.ignore) if name is not None}
+
+
+def infer(model: Model, reference: pa.Table) -> Schema:
+    """Fix the schema on the reference; raises SchemaError where a needed column is not in it."""
+    columns = model.columns
+    needed = {columns.prediction, *_score_columns(model), *(columns.features or {})}
+    if lost := sorted(needed - set(reference.column_names)):
+        raise SchemaError(f"the reference has no column {lost[0]!r}; it has {', '.join(reference.column_names)}")
+    features: dict[str, Kind] = {}
+    skipped: dict[str, str] = {}
+    version = model.version["column"] if isinstance(model.version, dict) else None
+    given = columns.features
+    for name in given if given is not None else reference.column_names:
+        if given is None and (name in roles(columns) or name == version):
+            continue
+        chosen = given[name].type if given is not None else None
+        kind = chosen or _kind(reference[name])
+        if kind is None:
+            skipped[name] = f"{reference[name].type} is neither a number nor a category"
+        elif reference[name].null_count == len(reference):
+            skipped[name] = "the reference has no value in it"
+        else:
+            features[name] = kind
+    text = tuple(name for name in reference.column_names if _is_text(reference[name].type))
+    classes = _classes(model, reference)
+    return Schema(features, text, classes, _score_columns(model, classes), skipped)
+
+
+def _kind(column: pa.ChunkedArray) -> Kind | None:
+    """Say what a column is: numbers with at most two distinct values are categories, as 0 and 1 are."""
+    kind = column.type
+    if _is_text(kind) or pa.types.is_boolean(kind) or pa.types.is_dictionary(kind):
+        return "categorical"
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return "categorical" if pc.count_distinct(column).as_py() == 2 else "numeric"
+    return None
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _score_columns(model: Model, classes: Iterable[str] = ()) -> tuple[str, ...]:
+    score = model.columns.score
+    if isinstance(score, dict):
+        by_class = {canonical(name): column for name, column in score.items()}
+        return tuple(by_class[name] for name in classes) if classes else tuple(score.values())
+    return () if score is None else (score,)
+
+
+def _classes(model: Model, reference: pa.Table) -> tuple[str, ...]:
+    if model.task == "regression":
+        return ()
+    columns = model.columns
+    seen: set[str] = set()
+    for name in (columns.prediction, columns.label):
+        if name in reference.column_names:
+            seen |= _used(categorical(reference[name]))
+    if isinstance(columns.score, dict):
+        scored = {str(canonical(name)) for name in columns.score}
+        if extra := sorted(seen - scored):
+            raise SchemaError(f"class {extra[0]!r} of the reference has no column in columns.score: add it")
+        return tuple(sorted(scored))
+    if model.task == "multiclass":
+        return tuple(sorted(seen))
+    positive = columns.positive_class
+    others = sorted(seen - {positive})
+    if len(others) > 1:
+        raise SchemaError(
+            f"a binary model has two classes, the reference has {', '.join(sorted(seen))}: "
+            f"set columns.positive_class to one of two, or task: multiclass"
+        )
+    if positive not in seen:
+        raise SchemaError(
+            f"columns.positive_class is {positive!r}, which the reference never has; it has {', '.join(sorted(seen))}"
+        )
+    return (others[0] if others else f"not {positive}", positive)
+
+
+def _used(column: CategoryColumn) -> set[str]:
+    return {column.names[code] for code in set(column.codes.tolist()) if code >= 0}
+
+
+def to_json(schema: Schema) -> dict[str, Any]:
+    """Return plain values for the store."""
+    return {**schema._asdict(), "features": dict(schema.features), "skipped": dict(schema.skipped)}
+
+
+def from_json(plain: Mapping[str, Any]) -> Schema:
+    """Read what `to_json` wrote."""
+    tuples = {key: tuple(plain[key]) for key in ("text", "classes", "scores")}
+    return Schema(features=plain["features"], skipped=plain["skipped"], **tuples)
