@@ -1,0 +1,201 @@
+"""Predictions and labels that arrive in any order, twice, late or corrected -> what changes in which bucket.
+
+Each function works inside one transaction, so a process that is killed loses nothing and counts nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from exporter.baseline import Baseline, select, usable
+from exporter.profile.batch import Labels, Log
+from exporter.profile.counts import Counts, Placed, add, gather, negative
+from exporter.profile.outcome import Outcomes
+from exporter.rows import NO_TIME, SECOND, Ints
+from exporter.store import Due, Prediction, Transaction
+
+Deltas = dict[tuple[str, int], Counts]
+_LABELS_AT_ONCE = 50_000
+
+
+class Limits(NamedTuple):
+    """Times in seconds: the clock; the bucket's length; rows older than `oldest` are expired, than `late` late.
+
+    replay: rows that are newer than the clock have not happened yet.
+    """
+
+    now: float
+    bucket: int
+    oldest: float
+    late: float | None = None
+    replay: bool = False
+
+
+def add_log(tx: Transaction, model: str, baseline: Baseline, log: Log, limits: Limits) -> Deltas:
+    """Count new predictions; rows whose id is known, or whose time is out of bounds, are rejected and counted."""
+    happened = log.timestamp < limits.now * SECOND if limits.replay else np.ones(len(log.timestamp), np.bool_)
+    kept = _new_rows(tx, model, log)
+    rejected = Counter(log.rejected)
+    rejected["duplicate"] = int((~kept).sum())
+    kept &= happened
+    kept = _in_time(log.timestamp, limits, kept, rejected)
+    _count_rejected(tx, model, log.version, rejected)
+    rows = np.flatnonzero(kept)
+    if not len(rows):
+        return {}
+    bucket = log.timestamp // SECOND // limits.bucket * limits.bucket
+    groups, group = _groups(log.version, bucket, rows)
+    now = limits.now * SECOND
+    outcomes = Outcomes(log.prediction, np.full(len(kept), np.nan) if log.label is None else log.label, log.scores)
+    in_time = (log.label_time == NO_TIME) | (log.label_time <= now)
+    labelled = usable(baseline.bins, outcomes) & kept & in_time
+    placed = [_only(part, kept) for part in baseline.bins.place_rows(log.batch)]
+    placed += _placed_outcomes(baseline, outcomes, labelled)
+    deltas = _by_group(placed, group, groups, baseline.bins.size)
+    tx.add_to_buckets(model, deltas)
+    _remember(tx, model, log, rows, bucket, labelled)
+    newest: dict[str, int] = {}
+    for row in rows.tolist():
+        version = log.version[row]
+        newest[version] = max(newest.get(version, 0), int(log.timestamp[row]))
+    tx.raise_newest(model, newest)
+    for version, count in Counter(log.version[row] for row in rows.tolist()).items():
+        known = sum(1 for row in np.flatnonzero(labelled).tolist() if log.version[row] == version)
+        tx.count(model, version, {("predictions", ""): count, ("labels", ""): known})
+    return deltas
+
+
+def add_labels(tx: Transaction, model: str, version: str, labels: Labels) -> None:
+    """Remember labels of a file of their own; `settle_labels` joins them."""
+    times = np.where(labels.label_time == NO_TIME, -1, labels.label_time)
+    tx.add_pending(model, zip(labels.ids, labels.label.tolist(), times.tolist(), strict=True))
+    tx.count(model, version, {("rejected", reason): n for reason, n in labels.rejected.items()})
+
+
+def settle_labels(tx: Transaction, model: str, baseline: Baseline, now: float) -> Deltas:
+    """Join the labels known by `now` to their predictions; a later label for the same id corrects the first."""
+    total: Deltas = {}
+    while due := tx.due_labels(model, int(now * SECOND), _LABELS_AT_ONCE):
+        news = [row for row in due if row.old is None or (row.label_time, row.label) > (row.old_time, row.old)]
+        changed = [row for row in news if row.old != row.label]
+        deltas = _label_deltas(baseline, changed)
+        tx.add_to_buckets(model, deltas)
+        tx.settle(model, [row.id for row in due], [(row.id, row.label, row.label_time) for row in news])
+        for version, count in Counter(row.version for row in changed).items():
+            tx.count(model, version, {("labels", ""): count})
+        total = merge(total, deltas)
+    return total
+
+
+def merge(first: Mapping[tuple[str, int], Counts], second: Mapping[tuple[str, int], Counts]) -> Deltas:
+    """Add two sets of deltas."""
+    merged = dict(first)
+    for key, counts in second.items():
+        merged[key] = add(merged[key], counts) if key in merged else counts
+    return merged
+
+
+def _new_rows(tx: Transaction, model: str, log: Log) -> np.ndarray:
+    kept = np.ones(len(log.timestamp), np.bool_)
+    if log.ids is None:
+        return kept
+    known = tx.known_ids(model, log.ids)
+    for row, name in enumerate(log.ids):
+        if name in known:
+            kept[row] = False
+        known.add(name)
+    return kept
+
+
+def _in_time(timestamp: Ints, limits: Limits, kept: np.ndarray, rejected: Counter[str]) -> np.ndarray:
+    expired = kept & (timestamp < limits.oldest * SECOND)
+    rejected["expired"] += int(expired.sum())
+    kept = kept & ~expired
+    if limits.late is not None:
+        late = kept & (timestamp < limits.late * SECOND)
+        rejected["late"] += int(late.sum())
+        kept = kept & ~late
+    return kept
+
+
+def _count_rejected(tx: Transaction, model: str, versions: list[str], rejected: Counter[str]) -> None:
+    """Count what was left out under the version that most rows have; a row without time or id has none of its own."""
+    version = Counter(versions).most_common(1)[0][0] if versions else ""
+    tx.count(model, version, {("rejected", reason): n for reason, n in rejected.items()})
+
+
+def _groups(versions: list[str], bucket: Ints, rows: Ints) -> tuple[list[tuple[str, int]], Ints]:
+    """Number the (version, bucket) pairs of the rows in question; other rows are in group 0 and never looked at."""
+    index: dict[tuple[str, int], int] = {}
+    group = np.zeros(len(bucket), np.int64)
+    for row, start in zip(rows.tolist(), bucket[rows].tolist(), strict=True):
+        group[row] = index.setdefault((versions[row], start), len(index))
+    return list(index), group
+
+
+def _only(part: Placed, kept: np.ndarray) -> Placed:
+    if kept.all():
+        return part
+    chosen = kept[part.row]
+    return Placed(part.row[chosen], part.place[chosen], part.amount[chosen])
+
+
+def _placed_outcomes(baseline: Baseline, outcomes: Outcomes, chosen: np.ndarray) -> list[Placed]:
+    rows = np.flatnonzero(chosen)
+    if not len(rows):
+        return []
+    return [part._replace(row=rows[part.row]) for part in baseline.bins.place_outcomes(select(outcomes, chosen))]
+
+
+def _by_group(placed: list[Placed], group: Ints, groups: list[tuple[str, int]], size: int) -> Deltas:
+    counted = gather(placed, group, len(groups), size)
+    return {key: counts for key, counts in zip(groups, counted, strict=True) if len(counts.place)}
+
+
+def _remember(tx: Transaction, model: str, log: Log, rows: Ints, bucket: Ints, labelled: np.ndarray) -> None:
+    if log.ids is None:
+        return
+    outputs = np.ascontiguousarray(np.column_stack([log.prediction, log.scores]), "<f8")
+    ledger = []
+    later = []
+    for row in rows.tolist():
+        label = float(log.label[row]) if log.label is not None else None
+        at = int(log.label_time[row]) if log.label_time[row] != NO_TIME else -1
+        known = bool(labelled[row])
+        ledger.append(
+            Prediction(
+                log.ids[row],
+                log.version[row],
+                int(bucket[row]),
+                outputs[row].tobytes(),
+                label if known else None,
+                at if known else None,
+            )
+        )
+        if not known and label is not None and not np.isnan(label):
+            later.append((log.ids[row], label, at))
+    tx.add_predictions(model, ledger)
+    tx.add_pending(model, later)
+
+
+def _label_deltas(baseline: Baseline, changed: list[Due]) -> Deltas:
+    if not changed:
+        return {}
+    outputs = np.frombuffer(b"".join(row.output for row in changed), "<f8").reshape(len(changed), -1)
+    versions = [row.version for row in changed]
+    bucket = np.array([row.bucket for row in changed], np.int64)
+    groups, group = _groups(versions, bucket, np.arange(len(changed)))
+    old = np.array([np.nan if row.old is None else row.old for row in changed])
+    new = np.array([row.label for row in changed])
+    total: Deltas = {}
+    for label, sign in ((new, 1), (old, -1)):
+        outcomes = Outcomes(outputs[:, 0], label, outputs[:, 1:])
+        placed = _placed_outcomes(baseline, outcomes, usable(baseline.bins, outcomes))
+        if placed:
+            deltas = _by_group(placed, group, groups, baseline.bins.size)
+            total = merge(total, deltas if sign > 0 else {k: negative(c) for k, c in deltas.items()})
+    return total

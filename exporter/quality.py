@@ -1,0 +1,68 @@
+"""Data quality of a window: missing, unseen, out of range and invalid values, each with its bound. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from exporter.baseline import Baseline
+from exporter.evaluate import ALL, Found, View
+from exporter.profile.categorical import CategoryBins
+from exporter.profile.model import Bins
+from exporter.readings import Readings
+from exporter.rows import Ints
+from exporter.settings import Bound, Model
+
+CHECKS = ("missing", "unseen", "out_of_range", "invalid")
+
+
+def shares(bins: Bins, counts: Ints) -> dict[str, float]:
+    """Return the share of rows per check that applies to the column; nothing where there are no rows.
+
+    Out of range and unseen are shares of all rows, as the others are, so that they add up.
+    """
+    if isinstance(bins, CategoryBins):
+        rows = int(counts.sum())
+        bad = {"missing": counts[bins.missing], "unseen": counts[bins.unseen]}
+        if not bins.complete:
+            del bad["unseen"]
+    else:
+        cells = counts[: bins.missing]
+        rows = int(cells.sum() + counts[bins.missing] + counts[bins.invalid])
+        outside = cells[0] + cells[-1]
+        bad = {"missing": counts[bins.missing], "out_of_range": outside, "invalid": counts[bins.invalid]}
+    return {check: int(count) / rows for check, count in bad.items()} if rows else {}
+
+
+def bound_in_force(bound: Bound, reference: float) -> float:
+    """Return the largest accepted share."""
+    return bound.max if bound.max is not None else min(1.0, reference + (bound.increase or 0.0))
+
+
+def quality(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
+    """Compute shares and bounds of each feature and window."""
+    out, states, dropped = Readings(), {}, 0
+    for view in views:
+        rows = int(baseline.bins.part(view.vector, "rows")[0])
+        states[view.version, view.window] = "ok" if rows >= model.drift.min_rows else "insufficient"
+        found = {}
+        for name, bins in baseline.bins.features.items():
+            reference = shares(bins, baseline.bins.part(baseline.vector, f"feature:{name}"))
+            current = shares(bins, baseline.bins.part(view.vector, f"feature:{name}"))
+            limits = {c: bound_in_force(model.quality.bound(name, c), share) for c, share in reference.items()}
+            found[name] = (current, limits)
+        worst = sorted(found, key=lambda name: _excess(*found[name]), reverse=True)
+        for number, name in enumerate(worst):
+            own = Readings()
+            labels = (model.name, view.version, view.window, ALL, name)
+            for check, share in found[name][0].items():
+                own.put(f"model_feature_{check}_ratio", *labels, value=share)
+                own.put(f"model_feature_{check}_threshold_ratio", *labels, value=found[name][1][check])
+            if number < model.max_features:
+                out.extend(own)
+            else:
+                dropped += own.series()
+    return Found(out, states, {}, dropped)
+
+
+def _excess(current: dict[str, float], limits: dict[str, float]) -> float:
+    return max((share - limits[check] for check, share in current.items()), default=-1.0)

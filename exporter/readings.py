@@ -1,0 +1,49 @@
+"""Readings: what a task found, by family; the plain form between evaluation and exposition."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from exporter.catalogue import FAMILIES
+
+
+class Reading(NamedTuple):
+    """One sample; labels in the order of its family. suffix: of a histogram's sample; a `_bucket` has `le` last."""
+
+    labels: tuple[str, ...]
+    value: float
+    suffix: str = ""
+
+
+class Readings(dict[str, list[Reading]]):
+    """Family name -> readings."""
+
+    def put(self, name: str, *labels: str, value: float | None) -> None:
+        """Add a reading; what has no finite value is left out. Raises ValueError on a wrong number of labels."""
+        if len(labels) != len(FAMILIES[name].labels):
+            raise ValueError(f"{name} has the labels {FAMILIES[name].labels}, not {labels}")
+        if value is not None and math.isfinite(value):
+            self.setdefault(name, []).append(Reading(labels, float(value)))
+
+    def put_histogram(
+        self, name: str, *labels: str, bounds: Sequence[float], counts: Sequence[int], total: float
+    ) -> None:
+        """Add a histogram: counts per bucket, one more than bounds, and the sum of all values."""
+        own = self.setdefault(name, [])
+        running = 0
+        for bound, count in zip((*bounds, math.inf), counts, strict=True):
+            running += count
+            le = "+Inf" if math.isinf(bound) else repr(float(bound))
+            own.append(Reading((*labels, le), running, "_bucket"))
+        own += [Reading(labels, total, "_sum"), Reading(labels, running, "_count")]
+
+    def extend(self, other: Readings) -> None:
+        """Add all readings of another."""
+        for name, readings in other.items():
+            self.setdefault(name, []).extend(readings)
+
+    def series(self) -> int:
+        """Return the number of samples."""
+        return sum(map(len, self.values()))

@@ -1,0 +1,186 @@
+"""Rows from files: Parquet, CSV, JSON lines; only what is new since the last time.
+
+A position says how far a file was read. Text files that grow are read on from their last whole line; a line without
+its end waits until the file has rested for a minute. A Parquet file that changed is read again (the ledger knows the
+ids that it has seen).
+"""
+
+from __future__ import annotations
+
+import glob
+import io
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet as pq
+
+_BATCH_ROWS = 131_072
+_REST_SECONDS = 60
+
+
+class Chunk(NamedTuple):
+    """Rows of one path: a table, or the error that stood in the way.
+
+    position: what to remember once the rows are stored. last: nothing more comes of this path in this round.
+    changed: rows before these were read from an earlier state of the file.
+    """
+
+    path: str
+    table: pa.Table | None
+    position: str
+    error: str | None = None
+    changed: bool = False
+
+
+class Part(NamedTuple):
+    """What to read of a file: from byte `start` of a text file on; `whole`: a last line without its end, too.
+
+    text: columns of a CSV file that stay text.
+    """
+
+    start: int
+    whole: bool
+    text: tuple[str, ...]
+
+
+class Position(NamedTuple):
+    """How far a file was read, and what it looked like then."""
+
+    size: int
+    mtime: int
+    inode: int
+    read: int
+
+    @classmethod
+    def parse(cls, text: str) -> Position:
+        return cls(*json.loads(text))
+
+    def text(self) -> str:
+        return json.dumps(list(self))
+
+
+def paths(patterns: tuple[str, ...]) -> list[str]:
+    """Return the files that match, sorted; hidden files and those being written (.tmp, .part) are left out."""
+    found = {path for pattern in patterns for path in glob.glob(pattern, recursive=True)}
+    return sorted(path for path in found if not path.endswith((".tmp", ".part")) and Path(path).is_file())
+
+
+def fingerprint(patterns: tuple[str, ...]) -> str:
+    """Return what changes when any of the files changes."""
+    stats = [(path, Path(path).stat()) for path in paths(patterns)]
+    return json.dumps([[path, s.st_size, s.st_mtime_ns] for path, s in stats])
+
+
+def read_all(patterns: tuple[str, ...], text: tuple[str, ...] = ()) -> pa.Table:
+    """Read all files as one table; raises FileNotFoundError without any, ValueError where one cannot be read."""
+    found = paths(patterns)
+    if not found:
+        raise FileNotFoundError(f"no file matches {', '.join(patterns)}")
+    tables = []
+    for path in found:
+        try:
+            tables += [table for table, _ in _reader(path)(path, Part(0, True, text))]
+        except (OSError, pa.ArrowException) as error:
+            raise ValueError(f"{path}: {_first_line(error)}") from error
+    return pa.concat_tables(tables, promote_options="permissive")
+
+
+def read_new(patterns: tuple[str, ...], seen: Mapping[str, str], text: tuple[str, ...] = ()) -> Iterator[Chunk]:
+    """Read what is new; an unreadable file gives one chunk with the error and is tried again the next time."""
+    for path in paths(patterns):
+        try:
+            stat = Path(path).stat()
+        except OSError as error:
+            yield Chunk(path, None, "", _first_line(error))
+            continue
+        old = Position.parse(seen[path]) if path in seen else None
+        now = Position(stat.st_size, stat.st_mtime_ns, stat.st_ino, 0)
+        rests = time.time() - stat.st_mtime > _REST_SECONDS
+        if old is not None and old[:3] == now[:3] and (old.read >= now.size or not rests):
+            continue
+        grown = old is not None and _is_text(path) and old.inode == now.inode and now.size >= old.read
+        part = Part(old.read if grown and old is not None else 0, rests, text)
+        yield from _chunks(path, now, part, changed=old is not None and not grown)
+
+
+def _chunks(path: str, now: Position, part: Part, changed: bool) -> Iterator[Chunk]:
+    """Only the last chunk of a file carries its new position."""
+    pending: pa.Table | None = None
+    end = part.start
+    try:
+        for table, offset in _reader(path)(path, part):
+            if pending is not None:
+                yield Chunk(path, pending, "", changed=changed)
+            pending, end = table, offset
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        yield Chunk(path, None, "", _first_line(error))
+        return
+    yield Chunk(path, pending, now._replace(read=end).text(), changed=changed)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+Read = Iterator[tuple[pa.Table, int]]
+
+
+def _read_parquet(path: str, _part: Part) -> Read:
+    size = Path(path).stat().st_size
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(_BATCH_ROWS):
+            yield pa.Table.from_batches([batch]), size
+
+
+def _read_csv(path: str, part: Part) -> Read:
+    header, body, end = _lines(path, part, has_header=True)
+    if body:
+        types = {name: pa.string() for name in part.text}
+        convert = pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=True)
+        parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
+        yield (
+            pyarrow.csv.read_csv(io.BytesIO(header + body), convert_options=convert, parse_options=parse),
+            end,
+        )
+
+
+def _read_json(path: str, part: Part) -> Read:
+    _, body, end = _lines(path, part, has_header=False)
+    if body.strip():
+        yield pyarrow.json.read_json(io.BytesIO(body)), end
+
+
+def _lines(path: str, part: Part, has_header: bool) -> tuple[bytes, bytes, int]:
+    """Return header, the lines from `part.start` on, and where they end."""
+    with Path(path).open("rb") as file:
+        header = file.readline() if has_header else b""
+        start = max(part.start, len(header))
+        file.seek(start)
+        body = file.read()
+    if not part.whole:
+        body = body[: body.rfind(b"\n") + 1]
+    return header, body, start + len(body)
+
+
+def _is_text(path: str) -> bool:
+    return _reader(path) is not _read_parquet
+
+
+_READERS: dict[str, Callable[[str, Part], Read]] = {
+    ".parquet": _read_parquet,
+    ".pq": _read_parquet,
+    ".csv": _read_csv,
+    ".jsonl": _read_json,
+    ".ndjson": _read_json,
+    ".json": _read_json,
+}
+
+
+def _reader(path: str) -> Callable[[str, Part], Read]:
+    return _READERS.get(Path(path).suffix.lower(), _read_parquet)
