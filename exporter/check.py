@@ -1,0 +1,184 @@
+"""`model-exporter check`: what a configuration means on the real files, before anything runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from exporter import evaluate
+from exporter.baseline import Baseline, fit
+from exporter.drift.thresholds import CHANCE
+from exporter.drift.univariate import METHODS, Sample
+from exporter.evaluate import View
+from exporter.profile.batch import Log, read_labels, read_log
+from exporter.profile.counts import add_into, gather
+from exporter.profile.numeric import NumericBins
+from exporter.quality import quality
+from exporter.rows import SECOND, NumericColumn
+from exporter.schema import SchemaError
+from exporter.settings import Model, direction_mistake
+from exporter.sources import files
+
+Report = dict[str, Any]
+
+
+def check(model: Model) -> tuple[Report, list[str]]:
+    """Look at a model's reference and the newest of its log; return a report and the mistakes found."""
+    mistakes = [m for name, limit in model.performance.threshold.items() if (m := direction_mistake(name, limit))]
+    report: Report = {
+        "model": model.name,
+        "task": model.task,
+        "bucket_seconds": model.bucket_seconds,
+        "windows": {window.name: window.seconds for window in model.windows},
+    }
+    try:
+        baseline = fit(model, files.read_all(model.reference.files))
+    except (OSError, ValueError, SchemaError) as error:
+        return report, [*mistakes, f"reference: {error}"]
+    report["reference"] = {
+        "rows": int(baseline.bins.part(baseline.vector, "rows")[0]),
+        "labelled": baseline.bins.labelled_rows(baseline.vector),
+        "hash": baseline.hash,
+        "classes": list(baseline.schema.classes),
+    }
+    report["columns"] = _columns(baseline)
+    report["skipped"] = dict(baseline.schema.skipped)
+    table, path, found = _newest(model, "predictions", baseline)
+    mistakes += found
+    if table is not None:
+        try:
+            rows = read_log(model, baseline.schema, table)
+        except KeyError as error:
+            return report, [*mistakes, f"predictions: {path}: {error.args[0]}"]
+        report["sample"] = _sample(path, rows)
+        mistakes += _log_mistakes(path, rows)
+        report |= _judgement(model, baseline, rows)
+    if model.labels is not None:
+        mistakes += _label_mistakes(model, baseline)
+    return report, mistakes
+
+
+def _columns(baseline: Baseline) -> dict[str, str]:
+    return {
+        name: f"numeric, {'every value' if bins.exact else 'quantiles'} as knots ({len(bins.knots)})"
+        if isinstance(bins, NumericBins)
+        else f"categorical, {len(bins.categories)} categories"
+        for name, bins in baseline.bins.features.items()
+    }
+
+
+def _newest(model: Model, source: str, baseline: Baseline) -> tuple[pa.Table | None, str, list[str]]:
+    """Read the last file of a source."""
+    spec = getattr(model, source)
+    paths = files.paths(spec.files)
+    if not paths:
+        return None, "", [f"{source}: no file matches {', '.join(spec.files)}"]
+    try:
+        return files.read_all((paths[-1],), baseline.schema.text), paths[-1], []
+    except (OSError, ValueError) as error:
+        return None, paths[-1], [f"{source}: {error}"]
+
+
+def _sample(path: str, rows: Log) -> Report:
+    seconds = (int(rows.timestamp.max()) - int(rows.timestamp.min())) / SECOND if rows.batch.rows else 0.0
+    return {
+        "file": path,
+        "rows": rows.batch.rows,
+        "seconds": seconds,
+        "rejected": dict(rows.rejected),
+    }
+
+
+def _log_mistakes(path: str, rows: Log) -> list[str]:
+    found = [f"predictions: {path}: column {name!r} is missing" for name in rows.absent]
+    found += [f"predictions: {path}: {count} rows have no usable {reason}" for reason, count in rows.rejected.items()]
+    for name, column in rows.batch.features.items():
+        if isinstance(column, NumericColumn) and not column.valid.all():
+            share = 1 - column.valid.mean()
+            found.append(f"predictions: {path}: {share:.1%} of {name!r} are no numbers")
+    return found
+
+
+def _judgement(model: Model, baseline: Baseline, rows: Log) -> Report:
+    """Evaluate the sample as if it were a window: series, and the smallest effects that can be told from chance."""
+    vector = np.zeros(baseline.bins.size, np.int64)
+    placed = baseline.bins.place_rows(rows.batch)
+    if rows.batch.rows:
+        add_into(vector, gather(placed, np.zeros(rows.batch.rows, np.int64), 1, baseline.bins.size)[0])
+    views = [View("1", window.name, 0, window.seconds, vector) for window in model.windows]
+    series = sum(
+        one(model, baseline, views).readings.series() for one in (evaluate.drift, quality, evaluate.performance)
+    )
+    seconds = (int(rows.timestamp.max()) - int(rows.timestamp.min())) / SECOND if rows.batch.rows else 0
+    per_second = rows.batch.rows / seconds if seconds else 0.0
+    expected = {window.name: round(per_second * window.seconds) for window in model.windows}
+    return {
+        "series_about": series,
+        "rows_needed": {"drift": model.drift.min_rows, "performance": model.performance.min_rows},
+        "rows_expected_per_window": expected,
+        "thresholds": _thresholds(model, baseline, expected),
+    }
+
+
+def _thresholds(model: Model, baseline: Baseline, expected: dict[str, int]) -> list[Report]:
+    """Return per window and method the configured effect, and the smallest that chance does not explain."""
+    table = []
+    for window, rows in expected.items():
+        if rows < model.drift.min_rows:
+            continue
+        noise: dict[str, float] = {}
+        for name, bins in baseline.bins.features.items():
+            numeric = isinstance(bins, NumericBins)
+            part = baseline.bins.part(baseline.vector, f"feature:{name}")
+            reference = evaluate.sample(bins, part)
+            if not reference.rows:
+                continue
+            current = Sample(np.maximum(reference.bins * rows // reference.rows, 0))
+            current.rows = rows
+            for method in model.drift.numeric if numeric else model.drift.categorical:
+                value = METHODS[method].noise(reference, current, CHANCE)
+                noise[method] = max(noise.get(method, 0.0), value)
+        for method, smallest in noise.items():
+            levels = model.drift.threshold.get(method)
+            warning = levels.warning if levels is not None else METHODS[method].warning
+            table.append({"window": window, "method": method, "warning": warning, "smallest": smallest})
+    return table
+
+
+def _label_mistakes(model: Model, baseline: Baseline) -> list[str]:
+    table, path, found = _newest(model, "labels", baseline)
+    if table is None:
+        return found
+    try:
+        labels = read_labels(model, baseline.schema, table)
+    except KeyError as error:
+        return [*found, f"labels: {path}: {error.args[0]}"]
+    return found + [
+        f"labels: {path}: {count} rows have no usable {reason}" for reason, count in labels.rejected.items()
+    ]
+
+
+def show(report: Report) -> list[str]:
+    """Write a report for a person."""
+    lines = [f"model {report['model']} ({report['task']}), buckets of {report['bucket_seconds']} s"]
+    if "reference" in report:
+        reference = report["reference"]
+        lines.append(f"  reference {reference['hash']}: {reference['rows']} rows, {reference['labelled']} with a label")
+        lines += [f"    {name}: {kind}" for name, kind in report["columns"].items()]
+        lines += [f"    {name}: not monitored, {reason}" for name, reason in report["skipped"].items()]
+    if "sample" in report:
+        sample = report["sample"]
+        lines.append(f"  newest file {sample['file']}: {sample['rows']} rows")
+        for window, rows in report["rows_expected_per_window"].items():
+            needed = report["rows_needed"]["drift"]
+            verdict = "enough" if rows >= needed else f"too few, {needed} are needed: the window will be insufficient"
+            lines.append(f"  window {window}: about {rows} rows expected, {verdict}")
+        for row in report["thresholds"]:
+            lines.append(
+                f"    {row['window']} {row['method']}: warning at {row['warning']}, "
+                f"smallest that chance does not explain {row['smallest']:.4g}"
+            )
+        lines.append(f"  about {report['series_about']} series")
+    return lines

@@ -1,0 +1,273 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from exporter import __version__
+from exporter.config import ConfigError, load
+from exporter.store import StoreError
+
+log = logging.getLogger("exporter")
+USAGE, MISTAKE = 2, 1
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat()
+        line = {
+            "ts": moment,
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "msg": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+class Text(logging.Formatter):
+    """One line; a traceback only when debugging."""
+
+    def __init__(self, debug: bool):
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+        self._debug = debug
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.exc_info and not self._debug:
+            message = f"{record.getMessage()}: {record.exc_info[1]!r}"
+            record = logging.LogRecord(record.name, record.levelno, record.pathname, record.lineno, message, (), None)
+        return super().format(record)
+
+
+def _logging(arguments: argparse.Namespace) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    json_lines = arguments.log_format == "json"
+    handler.setFormatter(JsonLines() if json_lines else Text(arguments.log_level == "debug"))
+    logging.basicConfig(level=arguments.log_level.upper(), handlers=[handler], force=True)
+    logging.getLogger("waitress").setLevel(logging.ERROR)
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, as in 127.0.0.1:9877")
+    return host.strip("[]") or "0.0.0.0", int(port)
+
+
+def _moment(text: str) -> float:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time, as in 2026-03-01T12:00:00Z") from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the whole command line."""
+    root = argparse.ArgumentParser(
+        prog="model-exporter",
+        description="What node_exporter is to machines, model-exporter is to machine-learning models.",
+    )
+    root.add_argument("--version", action="version", version=f"model-exporter {__version__}")
+    logs = argparse.ArgumentParser(add_help=False)
+    levels = ("debug", "info", "warning", "error")
+    logs.add_argument("--log.level", dest="log_level", choices=levels, default="info", help="least severe messages")
+    logs.add_argument(
+        "--log.format", dest="log_format", choices=("text", "json"), default="text", help="form of messages"
+    )
+    config = argparse.ArgumentParser(add_help=False)
+    config.add_argument("--config.file", dest="config", type=Path, required=True, metavar="F", help="configuration")
+    web = argparse.ArgumentParser(add_help=False)
+    web.add_argument(
+        "--web.listen-address",
+        dest="listen",
+        type=_address,
+        default=("127.0.0.1", 9877),
+        metavar="HOST:PORT",
+        help="where to listen (127.0.0.1:9877)",
+    )
+    web.add_argument("--web.enable-lifecycle", dest="lifecycle", action="store_true", help="allow POST /-/reload")
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, work: Callable[[Any], int], parents: list[argparse.ArgumentParser], text: str) -> Any:
+        one = commands.add_parser(name, parents=[*parents, logs], help=text, description=text)
+        one.set_defaults(work=work)
+        return one
+
+    add("serve", serve, [config, web], "run the service: scheduler and HTTP in one process")
+    check = add("check", check_config, [config], "say what a configuration means, and every mistake in it")
+    check.add_argument("--format", choices=("text", "json"), default="text", help="form of the report")
+    run = add("run", run_once, [config], "evaluate once, print the series, serve nothing; exit 1 if a task failed")
+    run.add_argument("--model", metavar="M", help="this model only")
+    run.add_argument("--at", type=_moment, metavar="RFC3339", help="as of this time instead of now")
+    run.add_argument("--format", choices=("prometheus", "json"), default="prometheus", help="form of the output")
+    demo = add("demo", run_demo, [web], "run the bundled real example, live")
+    demo.add_argument("--speed", type=float, default=1.0, metavar="X", help="let time in the log pass X times as fast")
+    demo.add_argument("--directory", type=Path, metavar="D", help="keep log, store and configuration here")
+    demo.add_argument("--no-servers", action="store_true", help="do not start Prometheus and Alertmanager")
+    return root
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; return the exit code: 0 good, 1 mistake or failure, 2 usage."""
+    parsed = parser().parse_args(arguments)
+    _logging(parsed)
+    try:
+        return int(parsed.work(parsed))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+    except (StoreError, OSError, KeyError, ValueError) as error:
+        if parsed.log_level == "debug":
+            raise
+        print(f"model-exporter: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        return 130
+    return MISTAKE
+
+
+def _serve(arguments: argparse.Namespace, config: Path, ready: Callable[[], None] = lambda: None) -> int:
+    from exporter.service import Service
+    from exporter.web import app
+
+    service = Service(load(config))
+    host, port = arguments.listen
+    server = app.server(app.create(service, arguments.lifecycle), host, port)
+    stopping = threading.Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        stopping.set()
+        server.close()
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=service.reload, daemon=True).start())
+    try:
+        service.start()
+        log.info("listening on http://%s:%s", host, port)
+        ready()
+        server.run()
+    except SystemExit:
+        pass
+    finally:
+        log.info("stopping")
+        server.close()
+        service.stop()
+    return 0
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Run the service until SIGTERM or SIGINT."""
+    return _serve(arguments, arguments.config)
+
+
+def check_config(arguments: argparse.Namespace) -> int:
+    """Print a report a model; exit 1 with every mistake."""
+    from exporter.check import check, show
+    from exporter.scheduler import trigger
+    from exporter.settings import not_computed
+
+    config = load(arguments.config).config
+    reports, mistakes = [], []
+    for model in config.models:
+        trigger(model.schedule)
+        report, found = check(model)
+        reports.append(report)
+        mistakes += [f"{arguments.config}: {model.name}: {mistake}" for mistake in found]
+    later = [f"{key} is read, but this version does not compute it" for key in not_computed(config)]
+    if arguments.format == "json":
+        print(json.dumps({"models": reports, "mistakes": mistakes, "warnings": later}, indent=2))
+    else:
+        print("\n".join(line for report in reports for line in show(report)))
+        print("\n".join([*(f"warning: {line}" for line in later), *mistakes]), file=sys.stderr)
+    return MISTAKE if mistakes else 0
+
+
+def run_once(arguments: argparse.Namespace) -> int:
+    """Evaluate the models once on a store in memory and print the page."""
+    from exporter.collector import Board, Filter
+    from exporter.config import model_named
+    from exporter.monitor import Monitor
+    from exporter.scheduler import interval
+    from exporter.store import Store
+
+    config = load(arguments.config).config
+    models = [model_named(config, arguments.model)] if arguments.model else list(config.models)
+    now = arguments.at if arguments.at is not None else time.time()
+    board, store = Board(config.series_limit), Store("sqlite:///:memory:")
+    good, results = True, []
+    for model in models:
+        longest = float(max(window.seconds for window in model.windows) + model.bucket_seconds)
+        monitor = Monitor(model, store, board, longest, interval(model.schedule), replay=True)
+        good &= monitor.run(now)
+        results.append(monitor.results())
+    if arguments.format == "json":
+        from exporter.catalogue import FAMILIES
+
+        print(
+            json.dumps(
+                [
+                    {
+                        "name": name + one.suffix,
+                        "labels": dict(zip(FAMILIES[name].labels, one.labels, strict=False)),
+                        "value": one.value,
+                    }
+                    for found in results
+                    for name, own in found.items()
+                    for one in own
+                    if one.suffix != "_bucket"
+                ],
+                indent=1,
+            )
+        )
+    else:
+        only = Filter(models=frozenset(model.name for model in models))
+        print(board.page(openmetrics=False, compressed=False, only=only).body.decode(), end="")
+    return 0 if good else MISTAKE
+
+
+def run_demo(arguments: argparse.Namespace) -> int:
+    """Run the example: growing log, service, and the servers that watch it; all of it ends together."""
+    from exporter.demo import Servers, Stage, say
+
+    if not 0 < arguments.speed <= 1000:
+        print("model-exporter: --speed is a number above 0, at most 1000", file=sys.stderr)
+        return USAGE
+    host, port = arguments.listen
+    address = f"{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+    stage = Stage(arguments.directory, arguments.speed)
+    servers = Servers(stage.folder, address)
+
+    def ready() -> None:
+        stage.open()
+        lines = [] if arguments.no_servers else servers.start()
+        say(
+            [
+                "",
+                f"model-exporter http://{address}/  (metrics at /metrics)",
+                *lines,
+                f"log and store: {stage.folder}",
+                "Ctrl-C stops all of it.",
+                "",
+            ]
+        )
+
+    try:
+        return _serve(arguments, stage.config, ready)
+    finally:
+        servers.stop()
+        stage.close()

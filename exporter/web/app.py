@@ -1,0 +1,49 @@
+"""The Flask application and its server."""
+
+from __future__ import annotations
+
+import waitress
+from flask import Flask, Response, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from exporter.service import Service
+from exporter.web import api, metrics, pages
+
+
+def create(service: Service, lifecycle: bool = False) -> Flask:
+    """Make the application; `lifecycle` allows /-/reload."""
+    app = Flask("exporter.web", static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.register_blueprint(metrics.blueprint(service.board))
+    app.register_blueprint(api.blueprint(service))
+    app.register_blueprint(pages.blueprint(service))
+
+    @app.get("/-/healthy")
+    def healthy() -> str:
+        return "model-exporter is healthy.\n"
+
+    @app.get("/-/ready")
+    def ready() -> tuple[Response, int] | str:
+        reasons = service.unready()
+        return (jsonify(status="unready", reasons=reasons), 503) if reasons else "model-exporter is ready.\n"
+
+    @app.route("/-/reload", methods=["POST", "PUT"])
+    def reload() -> tuple[Response, int] | str:
+        if not lifecycle:
+            return api.failure(403, "forbidden", "start with --web.enable-lifecycle to allow reloads")
+        if service.reload():
+            return "configuration is reloaded.\n"
+        return api.failure(500, "bad_config", service.reload_error)
+
+    @app.errorhandler(HTTPException)
+    def wrong(error: HTTPException) -> tuple[Response, int]:
+        return api.failure(error.code or 500, error.name.lower().replace(" ", "_"), f"{request.path}: {error.name}")
+
+    return app
+
+
+def server(app: Flask, host: str, port: int) -> waitress.server.BaseWSGIServer:
+    """Return a server that listens already; `run()` serves, `close()` ends it."""
+    return waitress.create_server(
+        app, host=host, port=port, threads=8, ident="model-exporter", clear_untrusted_proxy_headers=True
+    )
