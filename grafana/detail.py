@@ -1,0 +1,145 @@
+"""Model detail: is one model healthy, since when, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from grafana import detail_data, detail_drift, detail_performance
+from grafana import queries as q
+from grafana.board import Row, assemble, variable, variables
+from grafana.health import source_table, task_table
+from grafana.panels import AMBER, GREEN, GREY, RED, Query, number, steps, timeline
+from grafana.states import MODEL_STATES, alert_table
+
+
+def _numbers() -> list[Any]:
+    """The model's condition in one line of numbers."""
+    by = "model, model_version"
+    newest = q.top(by, q.pick("model_newest_row_timestamp_seconds", "version"))
+    any_red = steps((None, GREY), (0, GREEN), (1, RED))
+    return [
+        number(
+            "State",
+            "The worst of: task failed, no fresh results, no fresh rows, a metric beyond its bound, bad "
+            "values, drift, too few rows; else healthy. Grey and purple mean that nothing can be said, "
+            "not that all is well.",
+            "none",
+            Query(q.state()),
+            mapping=MODEL_STATES,
+            size=(4, 3),
+            empty="no such model",
+        ),
+        number(
+            "Alerts firing",
+            "Critical and warning alerts on this model, any version. The list below says what about.",
+            "none",
+            Query(q.firing("critical|warning")),
+            thresholds=any_red,
+            size=(3, 3),
+            empty="no rules",
+        ),
+        number(
+            "Nearest bound",
+            "The metric with the least room to its bound, and its score in the window; without bounds "
+            "ROC AUC or the mean absolute error. The rows below draw it beside its bound.",
+            "none",
+            Query(q.headline_score(), "{{metric}}"),
+            decimals=3,
+            named=True,
+            size=(4, 3),
+            empty="no labelled rows",
+        ),
+        number(
+            "Drifted features",
+            "Features with at least one score above its threshold in force. Features with too few values are not "
+            "judged and not counted; the share that is judged stands below.",
+            "none",
+            Query(f"sum({q.top('feature', q.pick('model_feature_drift_detected', 'slice'))})"),
+            thresholds=steps((None, GREY), (0, GREEN), (1, AMBER)),
+            size=(4, 3),
+            empty="not judged",
+        ),
+        number(
+            "Labels known",
+            "Share of the window's predictions whose label is known. Performance rests on these rows only.",
+            "percentunit",
+            Query(q.top(by, q.pick("model_labels_coverage_ratio", "window"))),
+            size=(3, 3),
+            empty="no rows",
+        ),
+        number(
+            "Newest row",
+            "Age of the newest prediction. Older than model_data_delay_threshold_seconds: the state says "
+            "no fresh rows.",
+            "s",
+            Query(f"time() - {newest}"),
+            size=(3, 3),
+            empty="no rows",
+        ),
+        number(
+            "Reference",
+            "Age of the newest row of the reference data that everything is compared against. Replace "
+            "the reference after retraining.",
+            "dateTimeFromNow",
+            Query(f"1000 * {q.top(by, q.pick('model_reference_timestamp_seconds', 'version'))}"),
+            size=(3, 3),
+            empty="no reference",
+        ),
+    ]
+
+
+def _history() -> Any:
+    """What was wrong when: one line for each thing that can be."""
+    states = q.window_state()
+    share = q.top("model", q.pick("model_drifted_features_ratio", "slice"))
+    limit = q.low("model", q.pick("model_drifted_features_threshold_ratio", "model"))
+    outputs = q.top("output", q.pick("model_prediction_drift_detected", "window"))
+    label = q.top("model", q.pick("model_label_drift_detected", "window"))
+    broken = f"({q.beyond_bound()}) * 0 + {q.LOW} or {q.score()} * 0"
+    missing = q.pick("model_feature_missing_ratio", "slice")
+    bad = f"({q.bad_values()}) * 0 + {q.BAD} or {missing} * 0"
+    return timeline(
+        "When did it change, and what?",
+        "Results: whether each task has a result to trust for this window. Data set: share of drifted "
+        "features above its threshold. Prediction, score and label: any drift score above its threshold. "
+        "Bounds: any metric beyond its bound.",
+        MODEL_STATES,
+        [
+            Query(q.top("task", states), "results: {{task}}"),
+            Query(f"{q.DRIFTED} * ({share} > bool {limit})", "data set drift"),
+            Query(f"{q.DRIFTED} * {outputs}", "{{output}} drift"),
+            Query(f"{q.DRIFTED} * {label}", "label drift"),
+            Query(q.top("model", bad), "bad values"),
+            Query(q.top("model", broken), "performance bounds"),
+        ],
+        size=(13, 9),
+        empty="No result in this time range",
+    )
+
+
+def build() -> dict[str, Any]:
+    """Build the dashboard `model-detail`."""
+    metrics = 'label_values(model_performance_score_baseline{job=~"$job", model="$model"}, metric)'
+    parts: list[Row] = [
+        (
+            "Is it healthy, and since when?",
+            [*_numbers(), _history(), alert_table("Which alerts are open?", (11, 9), False)],
+        ),
+        ("Does it still predict well?", detail_performance.scores()),
+        ("Where does it go wrong?", detail_performance.breakdown()),
+        ("Have the inputs changed?", detail_drift.inputs()),
+        ("Have the outputs changed?", detail_drift.outputs()),
+        ("Is there enough data, and is it clean?", detail_data.panels()),
+        (
+            "Does the monitoring of this model work?",
+            [task_table(False, (14, 6)), source_table(False, (10, 6))],
+        ),
+    ]
+    return assemble(
+        "model-detail",
+        "Model detail",
+        "One model: is it healthy, since when, and why. From the general to the specific; click a "
+        "feature to see it alone.",
+        [*variables(many=False), variable("metric", "Metrics", metrics, many=True)],
+        parts,
+    )

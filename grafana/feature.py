@@ -1,0 +1,290 @@
+"""Model feature: which features drifted and when, then everything about one of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from grafana import queries as q
+from grafana.board import Row, assemble, variable, variables
+from grafana.panels import (
+    AT_ONE,
+    DRIFT,
+    QUIET_AT_ONE,
+    TIMES,
+    Query,
+    cells,
+    lines,
+    number,
+    timeline,
+)
+from grafana.tables import Column, bars, rows
+
+_UNJUDGED = "Not judged: too few rows with a value in the window"
+_CATEGORICAL = "No numbers: a categorical feature, or no rows"
+_MOST = 20
+
+
+def _own(name: str, level: str, **labels: str) -> str:
+    """Select a series of the chosen feature."""
+    return q.pick(name, level, False, feature="$feature", **labels)
+
+
+def _all_features() -> list[Any]:
+    """Features by time: the verdict, and the score behind it."""
+    verdict = q.top("feature", q.pick("model_feature_drift_detected", "slice"))
+    ratio = f"max by (feature) ({q.drift_per_threshold('feature', 'feature, method')})"
+    unjudged = f"0 * {q.top('feature', q.pick('model_feature_missing_ratio', 'slice'))}"
+    most = f"topk({_MOST}, max_over_time(({ratio} or {unjudged})[$__range:$__rate_interval] @ end()))"
+    return [
+        timeline(
+            "Which features drifted, and when?",
+            "The verdict on each feature: drift where any method's score is above its threshold; not judged "
+            "where the window has too few values of it. The "
+            f"{_MOST} features with the highest score over threshold in this time range. Many features at "
+            "one moment: look upstream.",
+            DRIFT,
+            [Query(f"({verdict} or 2 + {unjudged}) and on (feature) {most}", "{{feature}}")],
+            size=(12, 12),
+            empty=_UNJUDGED,
+        ),
+        cells(
+            "How far from the reference is each feature?",
+            "Largest drift score of each feature over its threshold in force, for the same features; the "
+            "colours end at 2×, twice the threshold. A slow change of colour is drift on its way.",
+            Query(f"{ratio} and on (feature) {most}", "{{feature}}"),
+            TIMES,
+            2,
+            size=(12, 12),
+            empty=_UNJUDGED,
+        ),
+    ]
+
+
+def _verdict() -> list[Any]:
+    """What the last run says about the feature."""
+    ratio = q.drift_per_threshold("feature", "feature, method", feature="$feature")
+    size, by = (4, 3), "feature"
+    values = _own("model_feature_missing_ratio", "slice")
+    mean = _own("model_feature_mean", "window", dataset="current")
+    return [
+        number(
+            "Verdict",
+            "The verdict of the last run: drift where any method's score is above its threshold.",
+            "none",
+            Query(q.top(by, _own("model_feature_drift_detected", "slice"))),
+            mapping=DRIFT,
+            size=size,
+            empty="not judged",
+        ),
+        number(
+            "Worst score",
+            "Largest drift score over its threshold in force, and its method; from 1× on it is drift.",
+            TIMES,
+            Query(f"topk(1, max by (method) ({ratio}))", "{{method}}"),
+            decimals=2,
+            named=True,
+            thresholds=AT_ONE,
+            size=(6, 3),
+            empty="not judged",
+        ),
+        number(
+            "Rows",
+            "Rows of the window, of the whole model.",
+            "locale",
+            Query(q.top("model", q.pick("model_window_rows", "slice", dataset="current"))),
+            size=size,
+            empty="no rows",
+        ),
+        number(
+            "Missing",
+            "Share of the rows without a value.",
+            "percentunit",
+            Query(q.top(by, values)),
+            decimals=2,
+            size=size,
+            empty="no rows",
+        ),
+        number(
+            "Mean",
+            "Mean of the feature in the window, in its unit; its history is below.",
+            "short",
+            Query(q.top(by, mean)),
+            decimals=2,
+            size=(6, 3),
+            empty="categorical",
+        ),
+    ]
+
+
+def _distribution() -> list[Any]:
+    """Where the values are now and where they were, and what each method makes of it."""
+    share = "model_feature_bin_ratio"
+    by = "method"
+    score = q.top(by, _own("model_feature_drift_score", "slice"))
+    threshold = q.low(by, _own("model_feature_drift_threshold", "window"))
+    p_value = q.low(by, _own("model_feature_drift_p_value", "slice"))
+    columns = [
+        Column("method", "Method"),
+        Column("A", "Ratio", unit=TIMES, width=80, decimals=2, steps=QUIET_AT_ONE),
+        Column("B", "Score", unit="none", width=80, decimals=3),
+        Column("C", "Threshold", unit="none", width=85, decimals=3),
+        Column("D", "p-value", unit="none", width=80, decimals=3),
+    ]
+    return [
+        bars(
+            "Where are the values of $feature now, and where were they?",
+            "Share of the rows in each bin; the reference fixed the bins. Current: the window. See which "
+            "bins grew: a shift of all, a new category, or values piled up at one end.",
+            "percentunit",
+            "bin",
+            {each: q.top("bin", _own(share, "window", dataset=each)) for each in ("reference", "current")},
+            size=(14, 9),
+            empty="No rows in this window, or the feature is beyond max_features",
+        ),
+        rows(
+            "What do the methods say?",
+            "Each method's score, its threshold in force and the ratio of the two: from 1× on it is "
+            "drift. For the tests also the p-value after correction across features; 0.000 is less than "
+            "0.0005. Methods that disagree: the shift is of a kind that only some of them see; "
+            "docs/statistics.md says which.",
+            columns,
+            [Query(f"{score} / {threshold}"), Query(score), Query(threshold), Query(p_value)],
+            sort=["Ratio"],
+            size=(10, 9),
+            empty=_UNJUDGED,
+        ),
+    ]
+
+
+def _scores() -> list[Any]:
+    """One panel for each method: the score beside its thresholds."""
+    drawn = [Query(q.top("method", _own("model_feature_drift_score", "slice", method="$method")), "score", "current")]
+    for severity in ("warning", "critical"):
+        limit = _own("model_feature_drift_threshold", "window", severity=severity, method="$method")
+        drawn.append(Query(q.low("method", limit), f"{severity} threshold", severity))
+    panel = lines(
+        "How far is $feature by $method?",
+        "The method's score, in its own unit, beside model_feature_drift_threshold, the threshold that "
+        "alerts. A threshold calibrated on the reference moves with the number of rows in the window.",
+        "none",
+        drawn,
+        decimals=3,
+        size=(6, 7),
+        empty=_UNJUDGED,
+    )
+    return [panel.repeat("method").repeat_direction("h").max_per_row(4)]
+
+
+def _quantiles() -> list[Any]:
+    """How the values moved, in the feature's unit."""
+    name, by = "model_feature_quantile", "q"
+    names = {"0.05": "5 %", "0.5": "median", "0.95": "95 %"}
+    drawn = [
+        Query(q.top(by, _own(name, "window", dataset="current", q=at)), text, look)
+        for (at, text), look in zip(names.items(), ("low", "current", "high"), strict=True)
+    ]
+    drawn.append(
+        Query(
+            q.top(by, _own(name, "window", dataset="reference", q="=~0.05|0.5|0.95")),
+            "reference {{q}}",
+            "reference",
+        )
+    )
+    return [
+        lines(
+            "Where do most values of $feature lie?",
+            "The values below which 5 %, half and 95 % of the window's rows lie, in the feature's unit; "
+            "dashed: on the reference. All three move: a shift. They spread: more variety. Only an end "
+            "moves: outliers.",
+            "short",
+            drawn,
+            size=(14, 8),
+            empty=_CATEGORICAL,
+        ),
+        lines(
+            "What is its mean?",
+            "Mean of the feature in the window, in its unit; dashed: on the reference.",
+            "short",
+            [
+                Query(
+                    q.top("dataset", _own("model_feature_mean", "window", dataset="current")),
+                    "current",
+                    "current",
+                ),
+                Query(
+                    q.top("dataset", _own("model_feature_mean", "window", dataset="reference")),
+                    "reference",
+                    "reference",
+                ),
+            ],
+            size=(10, 8),
+            empty=_CATEGORICAL,
+        ),
+    ]
+
+
+_QUESTIONS = {
+    "missing": ("Is it missing?", "without a value", "Ask what fills the feature"),
+    "unseen": (
+        "Are there new categories?",
+        "with a category that the reference does not have",
+        "Retrain with them, or map them",
+    ),
+    "out_of_range": (
+        "Is it out of range?",
+        "with a number outside the reference's minimum and maximum",
+        "Check units and outliers",
+    ),
+    "invalid": (
+        "Is it of the wrong type?",
+        "with a value that is not of the feature's type",
+        "Check the writer of the log",
+    ),
+}
+
+
+def _quality() -> list[Any]:
+    """One panel for each data quality check: the share of bad rows beside its bound."""
+    made = []
+    for check, (question, meaning, advice) in _QUESTIONS.items():
+        ratio, bound = (_own(f"model_feature_{check}_{kind}", "slice") for kind in ("ratio", "threshold_ratio"))
+        made.append(
+            lines(
+                question,
+                f"Share of the window's rows {meaning}; dashed: the bound in force. Above it: "
+                f"{advice[0].lower()}{advice[1:]}.",
+                "percentunit",
+                [
+                    Query(q.top("feature", ratio), "rows", "current"),
+                    Query(q.low("feature", bound), "bound", "warning"),
+                ],
+                size=(6, 7),
+                empty="Not checked for a feature of this type",
+            )
+        )
+    return made
+
+
+def build() -> dict[str, Any]:
+    """Build the dashboard `model-feature`."""
+    of_model = 'job=~"$job", model="$model", model_version="$version"'
+    names = f"label_values(model_feature_drift_detected{{{of_model}}}, feature)"
+    methods = f'label_values(model_feature_drift_score{{{of_model}, feature="$feature"}}, method)'
+    parts: list[Row] = [
+        ("Which features drifted, and when?", _all_features()),
+        ("What happened to $feature?", [*_verdict(), *_distribution()]),
+        ("How did its scores develop?", _scores()),
+        ("How did its values move?", _quantiles()),
+        ("Are its values sound?", _quality()),
+    ]
+    return assemble(
+        "model-feature",
+        "Model feature",
+        "All features of one model over time, then one feature: its distribution, scores, values and data quality.",
+        [
+            *variables(many=False),
+            variable("feature", "Feature", names),
+            variable("method", "Methods", methods, many=True, hidden=True),
+        ],
+        parts,
+    )

@@ -1,0 +1,192 @@
+"""PromQL that more than one panel asks for.
+
+Raw series only, so that the dashboards also work where the recording rules are not loaded. Replicas of one
+exporter show the same values: every query takes the maximum by the labels it names, so a pair draws one line.
+"""
+
+from __future__ import annotations
+
+_LEVELS: dict[str, tuple[str, ...]] = {
+    "exporter": (),
+    "model": ("model",),
+    "version": ("model", "model_version"),
+    "window": ("model", "model_version", "window"),
+    "slice": ("model", "model_version", "window", "segment"),
+}
+_VARIABLES = {"model": "$model", "model_version": "$version", "window": "$window"}
+_VERSION = "model, model_version"
+
+STATES = (
+    "Healthy",
+    "Too few rows",
+    "Drift",
+    "Bad values",
+    "Performance low",
+    "No fresh rows",
+    "No fresh results",
+    "Task failed",
+)
+"""What `state` answers, by number: the worst is the highest."""
+HEALTHY, FEW, DRIFTED, BAD, LOW, LATE, STALE, FAILED = range(len(STATES))
+
+CHECKS = {"missing": "missing", "unseen": "unseen", "out_of_range": "out of range", "invalid": "invalid"}
+"""Data quality checks: part of the series name, and the words for it."""
+
+
+def pick(name: str, level: str, many: bool = False, **labels: str) -> str:
+    """Select `name` by the dashboard's variables, down to `level` of the label scheme.
+
+    `many`: the variables hold several values. `labels`: more matchers, `=` unless the value starts otherwise.
+    """
+    matchers = ['job=~"$job"']
+    for label in _LEVELS[level]:
+        if label in labels:
+            continue
+        if label == "segment":
+            matchers.append('segment="all"')
+        else:
+            several = many and label != "window"
+            matchers.append(f'{label}{"=~" if several else "="}"{_VARIABLES[label]}"')
+    return f"{name}{{{', '.join([*matchers, *_matchers(labels)])}}}"
+
+
+def _matchers(labels: dict[str, str]) -> list[str]:
+    """Write label matchers: `=` unless the value starts with another operator."""
+    made = []
+    for label, value in labels.items():
+        operator = next((each for each in ("=~", "!~", "!=") if value.startswith(each)), "")
+        made.append(f'{label}{operator or "="}"{value[len(operator) :]}"')
+    return made
+
+
+def top(by: str, expr: str) -> str:
+    """Take the largest value for each combination of the labels `by`."""
+    return f"max by ({by}) ({expr})"
+
+
+def low(by: str, expr: str) -> str:
+    """Take the smallest value for each combination of the labels `by`."""
+    return f"min by ({by}) ({expr})"
+
+
+def drift_per_threshold(what: str, labels: str, many: bool = False, **matchers: str) -> str:
+    """Divide the scores of `what` (feature, prediction, label) by the lowest threshold in force."""
+    by = f"{_VERSION}, window, {labels}"
+    score = pick(f"model_{what}_drift_score", "slice" if what == "feature" else "window", many, **matchers)
+    threshold = pick(f"model_{what}_drift_threshold", "window", many, **matchers)
+    return f"{top(by, score)} / {low(by, threshold)}"
+
+
+def score(many: bool = False, **matchers: str) -> str:
+    """Realised performance of the whole model, by metric."""
+    return top(f"{_VERSION}, metric", pick("model_performance_score", "slice", many, **matchers))
+
+
+def floor(many: bool = False, **matchers: str) -> str:
+    """The strictest lower bound in force, by model and metric."""
+    return top("model, metric", pick("model_performance_score_min", "model", many, **matchers))
+
+
+def ceiling(many: bool = False, **matchers: str) -> str:
+    """The strictest upper bound in force, by model and metric."""
+    return low("model, metric", pick("model_performance_score_max", "model", many, **matchers))
+
+
+def margin(many: bool = False) -> str:
+    """Performance over its bound, turned so that below 1 is beyond it whatever the metric's direction."""
+    join = "on (model, metric) group_left ()"
+    return f"({score(many)} / {join} {floor(many)}) or 1 / ({score(many)} / {join} {ceiling(many)})"
+
+
+def headline_score(many: bool = False) -> str:
+    """The score of the metric closest to its bound; without bounds ROC AUC or the mean absolute error."""
+    usual = score(many, metric="=~roc_auc|roc_auc_ovr_macro|mae")
+    closest = f"bottomk by ({_VERSION}) (1, {margin(many)})"
+    return f"({score(many)} and on ({_VERSION}, metric) {closest}) or on ({_VERSION}) {usual}"
+
+
+def headline_bound(many: bool = False) -> str:
+    """The bound in force on the metric of `headline_score`."""
+    return f"0 * ({headline_score(many)}) + on (model, metric) group_left () ({floor(many)} or {ceiling(many)})"
+
+
+def headline_baseline(many: bool = False) -> str:
+    """What the metric of `headline_score` was on the reference."""
+    baseline = pick("model_performance_score_baseline", "version", many, segment="all")
+    return f"{top(f'{_VERSION}, metric', baseline)} and on ({_VERSION}, metric) ({headline_score(many)})"
+
+
+def beyond_bound(many: bool = False) -> str:
+    """Every metric beyond its bound."""
+    join = "on (model, metric) group_left ()"
+    return f"{score(many)} < {join} {floor(many)} or {score(many)} > {join} {ceiling(many)}"
+
+
+def drifted(many: bool = False) -> str:
+    """1 where any verdict of a model says drift: a feature's, the prediction's or the label's."""
+    verdicts = (
+        pick("model_feature_drift_detected", "slice", many),
+        pick("model_prediction_drift_detected", "window", many),
+        pick("model_label_drift_detected", "window", many),
+    )
+    return top(_VERSION, " or ".join(verdicts))
+
+
+def late(many: bool = False) -> str:
+    """Every model version whose model got no new row for longer than allowed."""
+    newest = top("model", pick("model_newest_row_timestamp_seconds", "version", many))
+    allowed = top("model", pick("model_data_delay_threshold_seconds", "model", many))
+    info = top(_VERSION, pick("model_info", "version", many))
+    return f"{info} * on (model) group_left () (time() - {newest} > {allowed})"
+
+
+def bad_values(many: bool = False) -> str:
+    """Every feature with a data quality ratio above its bound."""
+    by = f"{_VERSION}, feature"
+    parts = []
+    for check in CHECKS:
+        ratio = pick(f"model_feature_{check}_ratio", "slice", many)
+        bound = pick(f"model_feature_{check}_threshold_ratio", "slice", many)
+        parts.append(f"{top(by, ratio)} > {low(by, bound)}")
+    return " or ".join(parts)
+
+
+def window_state(many: bool = False) -> str:
+    """The number of the state that each task's result is in."""
+    numbers = {"failed": FAILED, "stale": STALE, "insufficient": FEW, "ok": HEALTHY}
+    parts = (f"{pick('model_window_state', 'window', many, state=name)} * {at}" for name, at in numbers.items())
+    return " or ".join(parts)
+
+
+def state(many: bool = False) -> str:
+    """The worst thing to say about each model version, as a number into `STATES`; without any result, that."""
+    # `or` keeps the left of two series with the same labels: the late before the drifted.
+    parts = (
+        f"({late(many)}) * 0 + {LATE}",
+        window_state(many),
+        f"({beyond_bound(many)}) * 0 + {LOW}",
+        f"({bad_values(many)}) * 0 + {BAD}",
+        f"{drifted(many)} * {DRIFTED}",
+    )
+    nothing = (
+        pick("model_info", "version", many) + f" unless on ({_VERSION}) {pick('model_window_state', 'window', many)}"
+    )
+    return f"({top(_VERSION, ' or '.join(parts))} or {top(_VERSION, nothing)} * {STALE})"
+
+
+def alerts(name: str = "ALERTS", **labels: str) -> str:
+    """Alerts of this project on the chosen models, and on the exporter itself (those have no model)."""
+    matchers = _matchers({"alertname": "=~Model.+", "model": "=~$model|", **labels})
+    return f"{name}{{{', '.join(matchers)}}}"
+
+
+def firing(severities: str) -> str:
+    """How many alerts fire; nothing where the always firing Watchdog does not, for then no rule is looked at."""
+    shown = alerts(alertstate="firing", severity=f"=~{severities}")
+    return f'count({shown}) or 0 * count(ALERTS{{alertname="Watchdog", alertstate="firing"}})'
+
+
+def quality(kind: str) -> str:
+    """Every data quality check of the chosen model by feature: `kind` is `ratio` or `threshold_ratio`."""
+    shares = {words: top("feature", pick(f"model_feature_{check}_{kind}", "slice")) for check, words in CHECKS.items()}
+    return " or ".join(f'label_replace({expr}, "check", "{words}", "", "")' for words, expr in shares.items())

@@ -1,0 +1,81 @@
+"""The dashboards: committed as built, keep the rules, and fit the provisioning and the alerts."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from dashboard_reading import BOARDS, panels
+from dashboard_rules import (
+    RULES,
+    Rule,
+    replicas_once,
+    series_exist,
+    target_job,
+    target_promql,
+    target_rates,
+    variables_exist,
+)
+
+from grafana.build import FOLDER, dashboards, stale
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("uid", BOARDS)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_rule(rule: Rule, uid: str) -> None:
+    assert list(rule(BOARDS[uid])) == []
+
+
+def test_committed_json_equals_the_build() -> None:
+    assert stale() == [], "run python -m grafana.build"
+
+
+def test_uids_are_the_file_names_and_titles_are_unique() -> None:
+    assert {f"{uid}.json" for uid in BOARDS} == {path.name for path in FOLDER.glob("*.json")}
+    assert len({board["title"] for board in BOARDS.values()}) == len(BOARDS)
+
+
+def test_alerts_link_to_dashboards_that_exist() -> None:
+    linked = set()
+    for path in (ROOT / "prometheus" / "rules").glob("*.yml"):
+        linked |= set(re.findall(r"/d/([a-z-]+)", path.read_text(encoding="utf-8")))
+    assert linked - BOARDS.keys() == set()
+
+
+def test_provisioning_matches_the_dashboards() -> None:
+    folder = ROOT / "grafana" / "provisioning"
+    sources = yaml.safe_load((folder / "datasources" / "prometheus.yml").read_text(encoding="utf-8"))["datasources"]
+    prometheus, alertmanager = sources
+    scrape = yaml.safe_load((ROOT / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
+    assert (prometheus["uid"], prometheus["editable"]) == ("prometheus", False)
+    assert prometheus["jsonData"]["alertmanagerUid"] == alertmanager["uid"]
+    assert prometheus["jsonData"]["timeInterval"] == scrape["global"]["scrape_interval"]
+    provider = yaml.safe_load((folder / "dashboards" / "model-exporter.yml").read_text(encoding="utf-8"))["providers"][
+        0
+    ]
+    assert provider["options"]["path"] == "/var/lib/grafana/dashboards"
+    assert not provider["allowUiUpdates"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "expr"),
+    [
+        (target_promql, "max by (model) (model_info"),
+        (target_job, "max(model_info)"),
+        (target_rates, 'sum(model_task_runs_total{job=~"$job"})'),
+        (target_rates, 'sum(rate(model_task_runs_total{job=~"$job"}[5m]))'),
+        (series_exist, 'max(model_accuracy{job=~"$job"})'),
+        (series_exist, 'max(model_info{job=~"$job", feature="$feature"})'),
+        (variables_exist, 'max(model_info{job=~"$job", model="$modell"})'),
+        (replicas_once, 'model_info{job=~"$job"}'),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_rules_find_a_bad_query(rule: Rule, expr: str) -> None:
+    board = dashboards()["model-fleet.json"]
+    panels(board)[0]["targets"][0]["expr"] = expr
+    assert list(rule(board)) != []
