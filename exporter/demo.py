@@ -18,7 +18,7 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,7 +29,8 @@ from exporter.rows import SECOND
 
 log = logging.getLogger("exporter.demo")
 ANCHOR = int(datetime(2013, 12, 31, 12, tzinfo=UTC).timestamp()) * SECOND  # the log's moment that becomes now
-CYCLE = 40 * 7 * 86400 * SECOND  # the log's 40 weeks
+END = int(datetime(2014, 1, 1, 5, tzinfo=UTC).timestamp()) * SECOND  # just after the log's last row
+CYCLE = 39 * 7 * 86400 * SECOND  # after its end the log goes on with its 39 weeks before the end
 HISTORY = 5 * 7 * 86400 * SECOND
 _TICK_SECONDS = 5.0
 
@@ -56,7 +57,7 @@ class Replay:
         shutil.copy(example / "reference.parquet", folder / "reference.parquet")
         self._written = start
         for name, (table, column) in self._tables.items():
-            past = self._between(table, column, ANCHOR - HISTORY, ANCHOR, name)
+            past = self._between(table, column, ANCHOR - HISTORY, ANCHOR)
             pq.write_table(past, folder / name / "history.parquet")
 
     def advance(self, now: int) -> int:
@@ -65,7 +66,7 @@ class Replay:
         self._written = now
         rows = 0
         for name, (table, column) in self._tables.items():
-            new = self._between(table, column, begin, end, name)
+            new = self._between(table, column, begin, end)
             rows += len(new) if name == "predictions" else 0
             day = datetime.fromtimestamp(now / SECOND, UTC).strftime("%Y-%m-%d")
             if len(new):
@@ -73,15 +74,14 @@ class Replay:
                     file.writelines(json.dumps(row, default=_json) + "\n" for row in new.to_pylist())
         return rows
 
-    def _between(self, table: pa.Table, column: str, begin: int, end: int, name: str) -> pa.Table:
+    def _between(self, table: pa.Table, column: str, begin: int, end: int) -> pa.Table:
         """Return the log's rows with begin <= time < end, at the times at which they happen now."""
+        times = table[column].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
         parts = []
-        first = (begin - ANCHOR) // CYCLE - 1
-        for cycle in range(first, (end - ANCHOR) // CYCLE + 2):
-            times = table[column].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+        for cycle in range((end - END) // CYCLE + 2):
             moved = pc.add(times, cycle * CYCLE)
-            chosen = pc.and_(pc.greater_equal(moved, begin), pc.less(moved, end))
-            part = table.filter(chosen)
+            earliest = max(begin, END + (cycle - 1) * CYCLE) if cycle else begin
+            part = table.filter(pc.and_(pc.greater_equal(moved, earliest), pc.less(moved, end)))
             if len(part):
                 parts.append(self._moved(part, cycle))
         return pa.concat_tables(parts) if parts else table.slice(0, 0)
@@ -95,6 +95,7 @@ class Replay:
                 table = table.set_column(place, column, pa.array(new).cast(pa.timestamp("us", "UTC")))
         if cycle:
             ids = pc.binary_join_element_wise(table["request_id"].cast(pa.string()), str(cycle), "/")
+            ids = ids.cast(table["request_id"].type)
             table = table.set_column(table.column_names.index("request_id"), "request_id", ids)
         return table
 
@@ -241,5 +242,3 @@ def say(lines: list[str]) -> None:
     """Print for the person in front of the terminal."""
     print("\n".join(lines), file=sys.stderr, flush=True)
 
-
-__all__: list[Any] = ["Replay", "Servers", "Stage", "configuration", "say", "share"]
