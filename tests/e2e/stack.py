@@ -1,0 +1,183 @@
+"""The whole stack on this machine: exporter, Prometheus, Alertmanager, a mail server and a Slack stand-in."""
+
+from __future__ import annotations
+
+import contextlib
+import email
+import email.policy
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from email.message import EmailMessage
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from aiosmtpd.controller import Controller
+
+ROOT = Path(__file__).parents[2]
+
+
+def wait_for(what: str, seconds: float, look: Callable[[], Any]) -> Any:
+    """Look again and again until there is something; fail with what was seen last."""
+    deadline = time.monotonic() + seconds
+    seen: object = None
+    while time.monotonic() < deadline:
+        try:
+            if found := look():
+                return found
+            seen = found
+        except OSError as error:
+            seen = error
+        time.sleep(0.2)
+    raise AssertionError(f"{what}: not within {seconds} s; last seen: {seen!r}")
+
+
+def wait_equal(what: str, seconds: float, look: Callable[[], Any], expected: object) -> None:
+    """Look again and again until it is what is expected."""
+    deadline = time.monotonic() + seconds
+    while (seen := look()) != expected:
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s; {seen!r} is not {expected!r}"
+        time.sleep(0.2)
+
+
+def get_json(url: str) -> Any:
+    """Fetch JSON."""
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return json.load(answer)
+
+
+class Mail:
+    """A real SMTP server that keeps what it gets."""
+
+    def __init__(self, port: int):
+        self.messages: list[EmailMessage] = []
+        self._controller = Controller(self, hostname="127.0.0.1", port=port)
+
+    async def handle_DATA(self, server: object, session: object, envelope: Any) -> str:
+        message = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        assert isinstance(message, EmailMessage)
+        self.messages.append(message)
+        return "250 OK"
+
+    def __enter__(self) -> Mail:
+        self._controller.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._controller.stop()
+
+
+class Slack:
+    """An HTTP server where Slack's webhook would be; keeps what is posted."""
+
+    def __init__(self, port: int):
+        self.messages: list[dict[str, Any]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.path == "/slack":
+                    outer.messages.append(json.loads(body))
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b"ok")
+
+            def log_message(self, *_: object) -> None: ...
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+
+    def __enter__(self) -> Slack:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@contextlib.contextmanager
+def process(command: list[str], folder: Path, name: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server; end it, and fail if it had died before."""
+    with (folder / f"{name}.log").open("ab") as output:
+        running = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            yield running
+            assert running.poll() is None, f"{name} died: {(folder / f'{name}.log').read_text()[-2000:]}"
+        finally:
+            running.send_signal(signal.SIGTERM)
+            try:
+                running.wait(15)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                running.wait()
+
+
+def exporter(config: Path, port: int, folder: Path) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
+    """Run `model-exporter serve`."""
+    command = [sys.executable, "-m", "exporter", "serve", f"--config.file={config}"]
+    return process([*command, f"--web.listen-address=127.0.0.1:{port}"], folder, "exporter")
+
+
+def _quick(text: str) -> str:
+    """Shorten what makes alerts patient; expressions, labels and annotations stay as they are."""
+    text = re.sub(r"\[5m\]", "[10s]", text)
+    text = re.sub(r"(\n\s+for: )\w+", r"\g<1>1s", text)
+    return re.sub(r"(keep_firing_for: )\w+", r"\g<1>2s", text)
+
+
+def prometheus(folder: Path, port: int, target: int, alertmanager: int) -> Any:
+    """Run Prometheus with the shipped configuration and rules, scraping each second."""
+    home = folder / "prometheus"
+    shutil.copytree(ROOT / "prometheus", home)
+    config = home / "prometheus.yml"
+    text = config.read_text().replace("127.0.0.1:9877", f"127.0.0.1:{target}")
+    text = text.replace("127.0.0.1:9093", f"127.0.0.1:{alertmanager}").replace("127.0.0.1:9090", f"127.0.0.1:{port}")
+    text = re.sub(r"(scrape_interval|evaluation_interval): \w+", r"\1: 1s", text)
+    config.write_text(text.replace("scrape_timeout: 10s", "scrape_timeout: 1s"))
+    for rules in (home / "rules").glob("*.yml"):
+        rules.write_text(_quick(rules.read_text()))
+    return process(
+        [
+            "prometheus",
+            f"--config.file={config}",
+            f"--storage.tsdb.path={folder / 'tsdb'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ],
+        folder,
+        "prometheus",
+    )
+
+
+def alertmanager(folder: Path, port: int, smtp: int, slack: int) -> Any:
+    """Run Alertmanager with the shipped configuration and templates; one message an incident, soon."""
+    home = folder / "alertmanager"
+    shutil.copytree(ROOT / "alertmanager", home)
+    config = home / "alertmanager.yml"
+    text = config.read_text().replace("127.0.0.1:1025", f"127.0.0.1:{smtp}")
+    text = text.replace("127.0.0.1:9099", f"127.0.0.1:{slack}")
+    text = re.sub(r"group_wait: \w+", "group_wait: 8s", text)
+    text = re.sub(r"group_interval: \w+", "group_interval: 8s", text)
+    config.write_text(text)
+    (home / "secrets").mkdir(exist_ok=True)
+    (home / "secrets" / "slack_api_url").write_text(f"http://127.0.0.1:{slack}/slack")
+    binary = shutil.which("alertmanager") or "prometheus-alertmanager"
+    return process(
+        [
+            binary,
+            "--config.file=alertmanager.yml",
+            f"--storage.path={folder / 'alertmanager-data'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+            "--cluster.listen-address=",
+        ],
+        home,
+        "alertmanager",
+    )
