@@ -12,21 +12,21 @@ from exporter.baseline import Baseline, fit
 from exporter.drift.thresholds import CHANCE
 from exporter.drift.univariate import METHODS, Sample
 from exporter.evaluate import View
+from exporter.mistakes import Wrong
 from exporter.profile.batch import Log, read_labels, read_log
 from exporter.profile.counts import add_into, gather
 from exporter.profile.numeric import NumericBins
 from exporter.quality import quality
 from exporter.rows import SECOND, NumericColumn
 from exporter.schema import SchemaError
-from exporter.settings import Model, direction_mistake
+from exporter.settings import Levels, Model
 from exporter.sources import files
 
 Report = dict[str, Any]
 
 
-def check(model: Model) -> tuple[Report, list[str]]:
+def check(model: Model) -> tuple[Report, list[Wrong]]:
     """Look at a model's reference and the newest of its log; return a report and the mistakes found."""
-    mistakes = [m for name, limit in model.performance.threshold.items() if (m := direction_mistake(name, limit))]
     report: Report = {
         "model": model.name,
         "task": model.task,
@@ -36,7 +36,7 @@ def check(model: Model) -> tuple[Report, list[str]]:
     try:
         baseline = fit(model, files.read_all(model.reference.files))
     except (OSError, ValueError, SchemaError) as error:
-        return report, [*mistakes, f"reference: {error}"]
+        return report, [Wrong(("reference",), str(error))]
     report["reference"] = {
         "rows": int(baseline.bins.part(baseline.vector, "rows")[0]),
         "labelled": baseline.bins.labelled_rows(baseline.vector),
@@ -45,13 +45,14 @@ def check(model: Model) -> tuple[Report, list[str]]:
     }
     report["columns"] = _columns(baseline)
     report["skipped"] = dict(baseline.schema.skipped)
-    table, path, found = _newest(model, "predictions", baseline)
-    mistakes += found
-    if table is not None:
+    table, path, mistakes = _newest(model, "predictions", baseline)
+    if table is not None and not len(table):
+        report["sample"] = {"file": path, "rows": 0, "seconds": 0.0, "rejected": {}}
+    elif table is not None:
         try:
             rows = read_log(model, baseline.schema, table)
         except KeyError as error:
-            return report, [*mistakes, f"predictions: {path}: {error.args[0]}"]
+            return report, [*mistakes, Wrong(("predictions",), f"{path}: {error.args[0]}")]
         report["sample"] = _sample(path, rows)
         mistakes += _log_mistakes(path, rows)
         report |= _judgement(model, baseline, rows)
@@ -69,16 +70,16 @@ def _columns(baseline: Baseline) -> dict[str, str]:
     }
 
 
-def _newest(model: Model, source: str, baseline: Baseline) -> tuple[pa.Table | None, str, list[str]]:
+def _newest(model: Model, source: str, baseline: Baseline) -> tuple[pa.Table | None, str, list[Wrong]]:
     """Read the last file of a source."""
     spec = getattr(model, source)
     paths = files.paths(spec.files)
     if not paths:
-        return None, "", [f"{source}: no file matches {', '.join(spec.files)}"]
+        return None, "", [Wrong((source,), f"no file matches {', '.join(spec.files)}")]
     try:
         return files.read_all((paths[-1],), baseline.schema.text), paths[-1], []
     except (OSError, ValueError) as error:
-        return None, paths[-1], [f"{source}: {error}"]
+        return None, paths[-1], [Wrong((source,), str(error))]
 
 
 def _sample(path: str, rows: Log) -> Report:
@@ -91,14 +92,13 @@ def _sample(path: str, rows: Log) -> Report:
     }
 
 
-def _log_mistakes(path: str, rows: Log) -> list[str]:
-    found = [f"predictions: {path}: column {name!r} is missing" for name in rows.absent]
-    found += [f"predictions: {path}: {count} rows have no usable {reason}" for reason, count in rows.rejected.items()]
+def _log_mistakes(path: str, rows: Log) -> list[Wrong]:
+    found = [f"column {name!r} is missing" for name in rows.absent]
+    found += [f"{count} rows have no usable {reason}" for reason, count in rows.rejected.items()]
     for name, column in rows.batch.features.items():
         if isinstance(column, NumericColumn) and not column.valid.all():
-            share = 1 - column.valid.mean()
-            found.append(f"predictions: {path}: {share:.1%} of {name!r} are no numbers")
-    return found
+            found.append(f"{1 - column.valid.mean():.1%} of {name!r} are no numbers")
+    return [Wrong(("predictions",), f"{path}: {one}") for one in found]
 
 
 def _judgement(model: Model, baseline: Baseline, rows: Log) -> Report:
@@ -123,12 +123,16 @@ def _judgement(model: Model, baseline: Baseline, rows: Log) -> Report:
 
 
 def _thresholds(model: Model, baseline: Baseline, expected: dict[str, int]) -> list[Report]:
-    """Return per window and method the configured effect, and the smallest that chance does not explain."""
+    """Return per window and method, in the score's unit: the threshold in force, and what chance alone may give.
+
+    Both depend on the column; these are the largest. effect: what is configured, in the method's own unit.
+    """
     table = []
     for window, rows in expected.items():
         if rows < model.drift.min_rows:
             continue
         noise: dict[str, float] = {}
+        in_force: dict[str, float] = {}
         for name, bins in baseline.bins.features.items():
             numeric = isinstance(bins, NumericBins)
             part = baseline.bins.part(baseline.vector, f"feature:{name}")
@@ -140,24 +144,33 @@ def _thresholds(model: Model, baseline: Baseline, expected: dict[str, int]) -> l
             for method in model.drift.numeric if numeric else model.drift.categorical:
                 value = METHODS[method].noise(reference, current, CHANCE)
                 noise[method] = max(noise.get(method, 0.0), value)
-        for method, smallest in noise.items():
-            levels = model.drift.threshold.get(method)
-            warning = levels.warning if levels is not None else METHODS[method].warning
-            table.append({"window": window, "method": method, "warning": warning, "smallest": smallest})
+                effect = _effect(model, method)
+                if effect is not None:
+                    threshold = max(METHODS[method].threshold(effect, reference, current), value)
+                    in_force[method] = max(in_force.get(method, 0.0), threshold)
+        table += [
+            {"window": window, "method": m, "effect": _effect(model, m), "in_force": in_force.get(m), "smallest": least}
+            for m, least in noise.items()
+        ]
     return table
 
 
-def _label_mistakes(model: Model, baseline: Baseline) -> list[str]:
+def _effect(model: Model, method: str) -> float | None:
+    """Return the configured effect of the lowest severity, or the method's default."""
+    levels = model.drift.threshold.get(method, Levels(warning=METHODS[method].warning))
+    return next((value for _, value in levels.items()), None)
+
+
+def _label_mistakes(model: Model, baseline: Baseline) -> list[Wrong]:
     table, path, found = _newest(model, "labels", baseline)
     if table is None:
         return found
     try:
         labels = read_labels(model, baseline.schema, table)
     except KeyError as error:
-        return [*found, f"labels: {path}: {error.args[0]}"]
-    return found + [
-        f"labels: {path}: {count} rows have no usable {reason}" for reason, count in labels.rejected.items()
-    ]
+        return [*found, Wrong(("labels",), f"{path}: {error.args[0]}")]
+    sentences = [f"{path}: {count} rows have no usable {reason}" for reason, count in labels.rejected.items()]
+    return found + [Wrong(("labels",), one) for one in sentences]
 
 
 def show(report: Report) -> list[str]:
@@ -171,14 +184,17 @@ def show(report: Report) -> list[str]:
     if "sample" in report:
         sample = report["sample"]
         lines.append(f"  newest file {sample['file']}: {sample['rows']} rows")
-        for window, rows in report["rows_expected_per_window"].items():
+        for window, rows in report.get("rows_expected_per_window", {}).items():
             needed = report["rows_needed"]["drift"]
             verdict = "enough" if rows >= needed else f"too few, {needed} are needed: the window will be insufficient"
             lines.append(f"  window {window}: about {rows} rows expected, {verdict}")
-        for row in report["thresholds"]:
-            lines.append(
-                f"    {row['window']} {row['method']}: warning at {row['warning']}, "
-                f"smallest that chance does not explain {row['smallest']:.4g}"
+        for row in report.get("thresholds", []):
+            above = (
+                f"counts above {row['in_force']:.4g} (effect {row['effect']})"
+                if row["in_force"] is not None
+                else "never counts"
             )
-        lines.append(f"  about {report['series_about']} series")
+            lines.append(f"    {row['window']} {row['method']}: {above}, chance alone may give {row['smallest']:.4g}")
+        if "series_about" in report:
+            lines.append(f"  about {report['series_about']} series")
     return lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -124,6 +125,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; return the exit code: 0 good, 1 mistake or failure, 2 usage."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the first process of a container ignores it by default
     parsed = parser().parse_args(arguments)
     _logging(parsed)
     try:
@@ -139,17 +141,24 @@ def main(arguments: list[str] | None = None) -> int:
     return MISTAKE
 
 
-def _serve(arguments: argparse.Namespace, config: Path, ready: Callable[[], None] = lambda: None) -> int:
+def _nothing() -> None:
+    pass
+
+
+def _serve(
+    arguments: argparse.Namespace,
+    config: Path,
+    ready: Callable[[], None] = _nothing,
+    finish: Callable[[], None] = _nothing,
+) -> int:
     from exporter.service import Service
     from exporter.web import app
 
     service = Service(load(config))
     host, port = arguments.listen
     server = app.server(app.create(service, arguments.lifecycle), host, port)
-    stopping = threading.Event()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
-        stopping.set()
         server.close()
         raise SystemExit(0)
 
@@ -166,7 +175,12 @@ def _serve(arguments: argparse.Namespace, config: Path, ready: Callable[[], None
     finally:
         log.info("stopping")
         server.close()
-        service.stop()
+        ended = service.stop()
+        finish()
+        if not ended:  # each change of the store is one transaction: nothing is lost but the run itself
+            log.warning("a run has not ended: it is left, the next start does its work")
+            logging.shutdown()
+            os._exit(0)
     return 0
 
 
@@ -178,16 +192,17 @@ def serve(arguments: argparse.Namespace) -> int:
 def check_config(arguments: argparse.Namespace) -> int:
     """Print a report a model; exit 1 with every mistake."""
     from exporter.check import check, show
-    from exporter.scheduler import trigger
-    from exporter.settings import not_computed
+    from exporter.consistency import not_computed
+    from exporter.mistakes import Wrong
+    from exporter.scheduler import unusable
 
-    config = load(arguments.config).config
-    reports, mistakes = [], []
-    for model in config.models:
-        trigger(model.schedule)
+    config, lines = (loaded := load(arguments.config)).config, loaded.lines
+    reports, wrong = [], unusable(config)
+    for number, model in enumerate(config.models):
         report, found = check(model)
         reports.append(report)
-        mistakes += [f"{arguments.config}: {model.name}: {mistake}" for mistake in found]
+        wrong += [Wrong(("models", number, *one.place), one.message) for one in found]
+    mistakes = [str(lines.mistake(one, of_model=True)) for one in wrong]
     later = [f"{key} is read, but this version does not compute it" for key in not_computed(config)]
     if arguments.format == "json":
         print(json.dumps({"models": reports, "mistakes": mistakes, "warnings": later}, indent=2))
@@ -266,8 +281,11 @@ def run_demo(arguments: argparse.Namespace) -> int:
             ]
         )
 
-    try:
-        return _serve(arguments, stage.config, ready)
-    finally:
+    def finish() -> None:
         servers.stop()
         stage.close()
+
+    try:
+        return _serve(arguments, stage.config, ready, finish)
+    finally:
+        finish()

@@ -99,8 +99,8 @@ class Board:
         """Set where the exporter's own readings come from."""
         self._own = readings
 
-    def publish(self, results: Mapping[Owner, Readings]) -> None:
-        """Replace what the owners show, all at once."""
+    def publish(self, results: Mapping[Owner, Readings], fresh: bool = True) -> None:
+        """Replace what the owners show, all at once; fresh: these are new results, not only news of a task."""
         encoded = {
             owner: {name: encode_family(FAMILIES[name], own) for name, own in readings.items()}
             for owner, readings in results.items()
@@ -110,12 +110,18 @@ class Board:
             self.dropped["series_limit"] += left_out
             self._chunks = merged
             self._generation += 1
-            self.published = self._clock()
+            if fresh:
+                self.published = self._clock()
 
     def remove(self, model: str) -> None:
         """Take away all that a model shows."""
         with self._lock:
             self._chunks = {owner: own for owner, own in self._chunks.items() if owner[0] != model}
+            self._generation += 1
+
+    def renew(self) -> None:
+        """Let no kept page be shown again: the exporter's own readings have changed."""
+        with self._lock:
             self._generation += 1
 
     @property

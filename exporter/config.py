@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
+import glob
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from exporter.settings import (
-    Config,
-    Model,
-    Source,
-    Store,
-)
+from exporter.consistency import Place, conflicts
+from exporter.mistakes import MISSING, Lines, Mistake, Wrong, explain, mend
+from exporter.settings import Config, Model, Settings, Source, Store
 
-
-class Mistake(NamedTuple):
-    """One thing wrong in a configuration file."""
-
-    file: str
-    line: int
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.message}"
+_ALTERNATIVES = ({"every", "cron"}, {"max", "increase"})
+_ROUNDS = 5
+_NO_FIELDS: dict[str, Any] = {}
+Section = TypeVar("Section", bound=Settings)
 
 
 class ConfigError(Exception):
@@ -39,62 +31,143 @@ class ConfigError(Exception):
 
 
 class Loaded(NamedTuple):
-    """A usable configuration, where it came from, and a hash of its text."""
+    """A usable configuration, where it came from, a hash of its text, and where its places stand."""
 
     config: Config
     path: Path
     hash: str
+    lines: Lines
 
 
 def load(path: Path) -> Loaded:
     """Read a configuration file; raise ConfigError with every mistake in it."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([Mistake(str(path), 1, f"cannot be read: {error}")]) from error
-    return Loaded(parse(text, path), path, hashlib.sha256(text.encode()).hexdigest()[:16])
+    except UnicodeDecodeError as error:
+        raise ConfigError([Mistake(str(path), 1, "cannot be read: it is not UTF-8 text")]) from error
+    except OSError as error:
+        raise ConfigError([Mistake(str(path), 1, f"cannot be read: {error.strerror or error}")]) from error
+    config, lines = _parse(text, path)
+    return Loaded(config, path, hashlib.sha256(text.encode()).hexdigest()[:16], lines)
 
 
 def parse(text: str, path: Path) -> Config:
     """Turn YAML text into settings with absolute paths; raise ConfigError with every mistake in it."""
+    return _parse(text, path)[0]
+
+
+def _parse(text: str, path: Path) -> tuple[Config, Lines]:
+    root, tree = _compose(text, str(path))
+    lines = Lines(str(path), root)
+    mistakes = [*lines.double_keys()]
+    models, wrong = _models(tree)
+    for number, (model, own) in models.items():
+        wrong += own
+        mistakes += [lines.mistake(one, of_model=True) for one in _conflicts(number, model, own)]
+    top = {key: value for key, value in tree.items() if key != "defaults"}
+    if models:
+        top["models"] = [model or Model.model_construct(**_NO_FIELDS) for model, _ in models.values()]
+    config, own = _validated(Config, top, ())
+    base = path.resolve().parent
+    store, unreadable = _store(config.store, base) if config is not None else (Store(), [])
+    mistakes += [lines.mistake(one) for one in (*wrong, *own, *unreadable)]
+    if config is None or mistakes:
+        raise ConfigError(sorted(set(mistakes), key=lambda mistake: (mistake.line, mistake.message)))
+    return _absolute(config, store, base), lines
+
+
+def _compose(text: str, file: str) -> tuple[yaml.Node, dict[str, Any]]:
+    """Read YAML as nodes, which know their lines, and as plain values."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         tree = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
-        raise ConfigError([Mistake(str(path), line, f"not valid YAML: {getattr(error, 'problem', error)}")]) from error
+        told = [text for text in (getattr(error, "context", ""), getattr(error, "problem", "")) if text]
+        raise ConfigError([Mistake(file, line, f"not valid YAML: {', '.join(told) or error}")]) from error
     if not isinstance(tree, dict) or root is None:
-        raise ConfigError([Mistake(str(path), 1, "a mapping with the key models is expected")])
-    mistakes = [Mistake(str(path), line, message) for line, message in _double_keys(root)]
-    merged = _with_defaults(tree)
-    try:
-        config = Config.model_validate(merged)
-    except ValidationError as error:
-        mistakes += [_mistake(path, root, merged, one) for one in error.errors()]
-        raise ConfigError(sorted(set(mistakes), key=lambda m: m.line)) from error
-    if mistakes:
-        raise ConfigError(mistakes)
-    return _absolute(config, path.resolve().parent)
+        raise ConfigError([Mistake(file, 1, "a mapping with the key models is expected")])
+    return root, tree
 
 
-def _with_defaults(tree: dict[str, Any]) -> dict[str, Any]:
-    merged = {key: value for key, value in tree.items() if key != "defaults"}
+def _models(tree: dict[str, Any]) -> tuple[dict[int, tuple[Model | None, list[Wrong]]], list[Wrong]]:
+    """Read each model, the defaults merged into it, with what is wrong in it; and what is wrong beside that."""
+    wrong: list[Wrong] = []
     defaults = tree.get("defaults") or {}
-    if isinstance(merged.get("models"), list):
-        merged["models"] = [_merge(defaults, model) for model in merged["models"]]
-    return merged
+    if not isinstance(defaults, dict):
+        wrong.append(Wrong(("defaults",), "a mapping with the keys of a model is expected"))
+        defaults = {}
+    models = {}
+    names = set()
+    listed = tree.get("models")
+    for number, raw in enumerate(listed if isinstance(listed, list) else ()):
+        models[number] = _validated(Model, _merge(defaults, raw), ("models", number))
+        name = raw.get("name") if isinstance(raw, dict) else None
+        if name is not None and str(name) in names:
+            wrong.append(Wrong(("models", number, "name"), "this name is used twice; each model needs its own"))
+        names.add(str(name))
+    return models, wrong
 
 
 def _merge(below: Any, above: Any) -> Any:
-    if isinstance(below, dict) and isinstance(above, dict):
-        return below | {key: _merge(below.get(key), value) for key, value in above.items()}
-    return above
+    """Put a model's settings over the defaults; of keys that exclude each other the model's own stand."""
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    if any({*below, *above} <= keys for keys in _ALTERNATIVES):
+        return above
+    return below | {key: _merge(below.get(key), value) for key, value in above.items()}
 
 
-def _absolute(config: Config, base: Path) -> Config:
+def _validated(section: type[Section], tree: Any, at: Place) -> tuple[Section | None, list[Wrong]]:
+    """Read a section and all that is wrong in it; it is mended meanwhile, so that no mistake hides others."""
+    wrong: list[Wrong] = []
+    tree = deepcopy(tree)
+    for first in (True, *[False] * _ROUNDS):
+        try:
+            return section.model_validate(tree), wrong
+        except ValidationError as error:
+            found = [explain(one, tree, at) for one in error.errors()]
+        meant = [one.meant for one in (*wrong, *found) if one.meant]
+        for one in found:
+            beside = [other.place for other in found if other.place != one.place]
+            follows = (one.message == MISSING and one.place in meant) or any(_below(p, one.place) for p in beside)
+            if not follows and (first or any(_below(one.place, place) for place in meant)):
+                wrong.append(one._replace(place=_as_written(one.place, wrong)))
+            if one.message != MISSING:
+                mend(tree, one, len(at))
+    return None, wrong
+
+
+def _as_written(place: Place, wrong: list[Wrong]) -> Place:
+    """Turn a place in the mended settings back into one in the file."""
+    for one in reversed(wrong):
+        if one.meant and place[: len(one.meant)] == one.meant:
+            place = (*one.place, *place[len(one.meant) :])
+    return place
+
+
+def _below(place: Place, other: Place) -> bool:
+    """Say whether a place is inside of another."""
+    return len(place) > len(other) and place[: len(other)] == other
+
+
+def _conflicts(number: int, model: Model | None, wrong: list[Wrong]) -> list[Wrong]:
+    """Find what does not fit together in a model, but for what follows from a mistake that is known."""
+    known = [one.place for one in wrong if not one.meant]
+    out = []
+    for found in conflicts(model) if model is not None else ():
+        places = [_as_written(("models", number, *place), wrong) for place in (found.place, *found.reads)]
+        if not any(one == place or _below(one, place) or _below(place, one) for one in known for place in places):
+            out.append(Wrong(places[0], found.message))
+    return out
+
+
+def _absolute(config: Config, store: Store, base: Path) -> Config:
+    folder = Path(glob.escape(str(base)))
+
     def source(spec: Source | None) -> Source | None:
-        return spec and spec.model_copy(update={"files": tuple(str(base / name) for name in spec.files)})
+        return spec and spec.model_copy(update={"files": tuple(str(folder / name) for name in spec.files)})
 
     models = tuple(
         model.model_copy(
@@ -106,90 +179,22 @@ def _absolute(config: Config, base: Path) -> Config:
         )
         for model in config.models
     )
-    return config.model_copy(update={"models": models, "store": _store(config.store, base)})
+    return config.model_copy(update={"models": models, "store": store})
 
 
-def _store(store: Store, base: Path) -> Store:
+def _store(store: Store, base: Path) -> tuple[Store, list[Wrong]]:
+    """Read the file with the store's URL, and make an SQLite file's path absolute."""
     url = store.url
     if store.url_file is not None:
         try:
             url = (base / store.url_file).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise ConfigError([Mistake(store.url_file, 1, f"store.url_file cannot be read: {error}")]) from error
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            return store, [Wrong(("store", "url_file"), f"{store.url_file} cannot be read: {reason}")]
     prefix = "sqlite:///"
     if url.startswith(prefix) and not url.startswith("sqlite:////") and url != "sqlite:///:memory:":
         url = prefix + str(base / url.removeprefix(prefix))
-    return store.model_copy(update={"url": url, "url_file": None})
-
-
-def _double_keys(node: yaml.Node) -> list[tuple[int, str]]:
-    if isinstance(node, yaml.SequenceNode):
-        return [found for child in node.value for found in _double_keys(child)]
-    if not isinstance(node, yaml.MappingNode):
-        return []
-    seen: set[str] = set()
-    found = []
-    for key, value in node.value:
-        if key.value in seen:
-            found.append((key.start_mark.line + 1, f"the key {key.value!r} stands here a second time"))
-        seen.add(key.value)
-        found += _double_keys(value)
-    return found
-
-
-def _mistake(path: Path, root: yaml.Node, merged: Mapping[str, Any], error: Any) -> Mistake:
-    where = tuple(part for part in error["loc"] if part not in {"str", "function-before", "Source"})
-    line = _line(root, where)
-    place = ".".join(str(part) for part in where)
-    if error["type"] == "extra_forbidden":
-        message = f"{place}: unknown key{_nearest(str(where[-1]), _known_keys(where[:-1]))}"
-    elif error["type"] == "missing":
-        message = f"{place}: is missing"
-    else:
-        message = f"{place}: {error['msg'].removeprefix('Value error, ')}"
-        if isinstance(error["input"], str | int | float | bool) and error["type"] != "value_error":
-            message += f" (it is {error['input']!r})"
-    return Mistake(str(path), line, message.removeprefix(": "))
-
-
-def _line(node: yaml.Node, where: tuple[Any, ...]) -> int:
-    """Return the line of the deepest place of `where` that stands in the file; defaults count too."""
-    line: int = node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        children = {key.value: (key, value) for key, value in node.value}
-        if where and str(where[0]) in children:
-            key, value = children[str(where[0])]
-            own: int = key.start_mark.line + 1
-            return max(own, _line(value, where[1:])) if where[1:] else own
-        if len(where) > 2 and "defaults" in children and str(where[0]) == "models":
-            return _line(children["defaults"][1], where[2:])
-    if isinstance(node, yaml.SequenceNode) and where and isinstance(where[0], int) and where[0] < len(node.value):
-        return _line(node.value[where[0]], where[1:])
-    return line
-
-
-def _known_keys(where: Sequence[Any]) -> list[str]:
-    section: type[BaseModel] | None = Config
-    for part in where:
-        if isinstance(part, int):
-            continue
-        field = section.model_fields.get(part) if section is not None else None
-        section = _section(field.annotation) if field is not None else None
-    return list(section.model_fields) if section is not None else []
-
-
-def _section(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    inner = (_section(part) for part in getattr(annotation, "__args__", ()))
-    return next((found for found in inner if found is not None), None)
-
-
-def _nearest(key: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(key, known, 1, 0.6)
-    if close:
-        return f"; did you mean {close[0]}?"
-    return f"; known here are {', '.join(sorted(known))}" if known else ""
+    return store.model_copy(update={"url": url, "url_file": None}), []
 
 
 def model_named(config: Config, name: str) -> Model:

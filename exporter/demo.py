@@ -33,6 +33,7 @@ END = int(datetime(2014, 1, 1, 5, tzinfo=UTC).timestamp()) * SECOND  # just afte
 CYCLE = 39 * 7 * 86400 * SECOND  # after its end the log goes on with its 39 weeks before the end
 HISTORY = 5 * 7 * 86400 * SECOND
 _TICK_SECONDS = 5.0
+_STOP_SECONDS = 10.0
 
 
 def share(name: str) -> Path:
@@ -54,7 +55,7 @@ class Replay:
         }
         for name in self._tables:
             (folder / name).mkdir(parents=True)
-        shutil.copy(example / "reference.parquet", folder / "reference.parquet")
+        pq.write_table(self._moved(pq.read_table(example / "reference.parquet"), 0), folder / "reference.parquet")
         self._written = start
         for name, (table, column) in self._tables.items():
             past = self._between(table, column, ANCHOR - HISTORY, ANCHOR)
@@ -89,10 +90,10 @@ class Replay:
     def _moved(self, table: pa.Table, cycle: int) -> pa.Table:
         for column in ("timestamp", "label_timestamp"):
             if column in table.column_names:
-                old = table[column].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
-                new = self._start + ((old + cycle * CYCLE - ANCHOR) / self._speed).astype("int64")
-                place = table.column_names.index(column)
-                table = table.set_column(place, column, pa.array(new).cast(pa.timestamp("us", "UTC")))
+                old = table[column].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+                since = pc.divide(pc.add(old, cycle * CYCLE - ANCHOR).cast(pa.float64()), self._speed)
+                new = pc.add(since.cast(pa.int64(), safe=False), self._start).cast(pa.timestamp("us", "UTC"))
+                table = table.set_column(table.column_names.index(column), column, new)
         if cycle:
             ids = pc.binary_join_element_wise(table["request_id"].cast(pa.string()), str(cycle), "/")
             ids = ids.cast(table["request_id"].type)
@@ -197,7 +198,7 @@ class Servers:
                 process.send_signal(signal.SIGTERM)
         for process, output in self._running:
             try:
-                process.wait(10)
+                process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
@@ -241,4 +242,3 @@ class Stage:
 def say(lines: list[str]) -> None:
     """Print for the person in front of the terminal."""
     print("\n".join(lines), file=sys.stderr, flush=True)
-

@@ -70,11 +70,7 @@ def drift(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
         enough = int(baseline.bins.part(view.vector, "rows")[0]) >= model.drift.min_rows
         states[view.version, view.window] = "ok" if enough else "insufficient"
         parts = _parts(baseline, view, failed)
-        judged = {
-            name: one
-            for name, part in parts.items()
-            if _is_judged(model, name, view.window) and (one := _judge(model, part)) is not None
-        }
+        judged = _judged(model, view, parts, failed)
         dropped += _features(model, view, parts, judged, readings)
         _outputs(model, view, parts, judged, readings)
     return Found(readings, states, failed, dropped)
@@ -121,6 +117,20 @@ def sample(bins: Bins, counts: Ints) -> Sample:
 def _is_judged(model: Model, part: str, window: str) -> bool:
     feature = (model.columns.features or {}).get(part.removeprefix("feature:"))
     return feature is None or feature.windows is None or window in feature.windows
+
+
+def _judged(model: Model, view: View, parts: Mapping[str, Part], failed: dict[str, str]) -> dict[str, Drift]:
+    """Judge the columns that count in this window; one that cannot be judged is named in `failed`."""
+    judged = {}
+    for name, part in parts.items():
+        try:
+            one = _judge(model, part) if _is_judged(model, name, view.window) else None
+        except (ArithmeticError, ValueError, IndexError) as error:
+            failed[name] = f"{type(error).__name__}: {error}"
+            continue
+        if one is not None:
+            judged[name] = one
+    return judged
 
 
 def _judge(model: Model, part: Part) -> Drift | None:

@@ -36,11 +36,15 @@ class Limits(NamedTuple):
 
 
 def add_log(tx: Transaction, model: str, baseline: Baseline, log: Log, limits: Limits) -> Deltas:
-    """Count new predictions; rows whose id is known, or whose time is out of bounds, are rejected and counted."""
+    """Count new predictions; rows whose id is known, or whose time is out of bounds, are rejected and counted.
+
+    A row that comes again may bring its label: that is remembered for `settle_labels`.
+    """
     happened = log.timestamp < limits.now * SECOND if limits.replay else np.ones(len(log.timestamp), np.bool_)
     kept = _new_rows(tx, model, log)
     rejected = Counter(log.rejected)
     rejected["duplicate"] = int((~kept).sum())
+    tx.add_pending(model, _own_labels(log, np.flatnonzero(happened & ~kept)))
     kept &= happened
     kept = _in_time(log.timestamp, limits, kept, rejected)
     _count_rejected(tx, model, log.version, rejected)
@@ -160,11 +164,9 @@ def _remember(tx: Transaction, model: str, log: Log, rows: Ints, bucket: Ints, l
     if log.ids is None:
         return
     outputs = np.ascontiguousarray(np.column_stack([log.prediction, log.scores]), "<f8")
+    labels = np.full(len(labelled), np.nan) if log.label is None else log.label
     ledger = []
-    later = []
     for row in rows.tolist():
-        label = float(log.label[row]) if log.label is not None else None
-        at = int(log.label_time[row]) if log.label_time[row] != NO_TIME else -1
         known = bool(labelled[row])
         ledger.append(
             Prediction(
@@ -172,14 +174,25 @@ def _remember(tx: Transaction, model: str, log: Log, rows: Ints, bucket: Ints, l
                 log.version[row],
                 int(bucket[row]),
                 outputs[row].tobytes(),
-                label if known else None,
-                at if known else None,
+                float(labels[row]) if known else None,
+                _known_at(log, row) if known else None,
             )
         )
-        if not known and label is not None and not np.isnan(label):
-            later.append((log.ids[row], label, at))
     tx.add_predictions(model, ledger)
-    tx.add_pending(model, later)
+    tx.add_pending(model, _own_labels(log, rows[~labelled[rows]]))
+
+
+def _own_labels(log: Log, rows: Ints) -> list[tuple[str, float, int]]:
+    """Return id, label and time of the rows that have a label of their own."""
+    if log.ids is None or log.label is None:
+        return []
+    labelled = rows[~np.isnan(log.label[rows])]
+    return [(log.ids[row], float(log.label[row]), _known_at(log, row)) for row in labelled.tolist()]
+
+
+def _known_at(log: Log, row: int) -> int:
+    at = int(log.label_time[row])
+    return at if at != NO_TIME else -1
 
 
 def _label_deltas(baseline: Baseline, changed: list[Due]) -> Deltas:

@@ -60,6 +60,7 @@ class Monitor:
         replay: bool = False,
     ):
         self.model = model
+        self._version = model.version if isinstance(model.version, str) else None
         self._replay = replay
         self._store = store
         self._board = board
@@ -82,16 +83,25 @@ class Monitor:
         for name, judge in EVALUATIONS.items():
             found = self._evaluate(name, now, judge, views)
             results[self.model.name, name] = found.readings if found else Readings()
-            for view in views:
-                key = (view.version, view.window)
+            for key in self._keys(views):
                 state = "failed" if found is None else found.states[key] if fresh else "stale"
                 states[*key, name] = state
         self.states = states
         results[self.model.name, "ingest"] = self._describe(views)
-        results[self.model.name, "tasks"] = tasks.readings(self.model.name, self.interval, self.tasks, self.sources)
-        self._results = results
-        self._board.publish(results)
+        self._results = results | self._of_tasks()
+        self._board.publish(self._results)
         return all(task.success for task in self.tasks.values())
+
+    def _keys(self, views: list[View]) -> list[tuple[str, str]]:
+        """Return the (version, window) of each state; where the rows are not known, those of the run before."""
+        if views:
+            return [(view.version, view.window) for view in views]
+        before = list(dict.fromkeys((version, window) for version, window, _ in self.states))
+        return before or [(self._version, w.name) for w in self.model.windows if self._version is not None]
+
+    def _of_tasks(self) -> dict[tuple[str, str], Readings]:
+        name = self.model.name
+        return {(name, "tasks"): tasks.readings(name, self.interval, self.tasks, self.sources)}
 
     def results(self) -> Readings:
         """Return what the last run found, all tasks together."""
@@ -109,6 +119,7 @@ class Monitor:
         """Do a task's work and note how it went; return whether it came to its end, single failures or not."""
         task = self.tasks[name]
         task.running = True
+        self._board.publish(self._of_tasks(), fresh=False)
         started = time.perf_counter()
         failures = task.failures.total()
         ended = False
@@ -153,15 +164,16 @@ class Monitor:
         if self._windows is None:
             self._windows = Windows(self.model.windows, baseline.bins.size, self._buckets)
         try:
-            late = self._late_limit()
+            late = self._late_limit(now)
             limits = Limits(now, bucket, now - self._retention, late, self._replay)
             for source, spec in _sources(self.model)[1:]:
                 self._read_source(baseline, source, spec, limits)
             with self._store.transaction() as tx:
                 changed = ledger.settle_labels(tx, self.model.name, baseline, now)
-                tx.drop_before(self.model.name, int(now - self._retention) // bucket * bucket)
             self._windows.change(changed)
             self._windows.move(int(now) // bucket * bucket)
+            with self._store.transaction() as tx:  # not before the windows have taken leave of the oldest buckets
+                tx.drop_before(self.model.name, int(now - self._retention) // bucket * bucket)
         except BaseException:
             self._windows = None  # it may have missed a change: the next run sums afresh
             raise
@@ -213,12 +225,12 @@ class Monitor:
         self.baseline = baseline
         return baseline
 
-    def _late_limit(self) -> float | None:
+    def _late_limit(self, now: float) -> float | None:
         if self.model.lateness is None:
             return None
         with self._store.transaction() as tx:
             newest = tx.newest(self.model.name).values()
-        return max(newest) / SECOND - self.model.lateness if newest else None
+        return min(max(newest) / SECOND, now) - self.model.lateness if newest else None
 
     def _read_source(self, baseline: Baseline, source: str, spec: Source, limits: Limits) -> None:
         """Read what is new in a source; each path is one transaction."""
@@ -233,12 +245,14 @@ class Monitor:
         for path, group in groupby(chunks, key=lambda chunk: chunk.path):
             try:
                 changed = self._read_path(baseline, source, path, group, limits)
+            except Exception as error:
+                known = isinstance(error, TaskError)
+                errors[path] = str(error) if known else f"{type(error).__name__}: {error}"
+                self.tasks["ingest"].failures[error.reason if isinstance(error, TaskError) else "compute"] += 1
+                log.error("model %s: %s %s: %s", self.model.name, source, path, errors[path], exc_info=not known)
+            else:
                 assert self._windows is not None
                 self._windows.change(changed)
-            except TaskError as error:
-                errors[path] = str(error)
-                self.tasks["ingest"].failures[error.reason] += 1
-                log.error("model %s: %s %s: %s", self.model.name, source, path, error)
         record.errors = errors
         record.up = not errors
         record.seconds = time.perf_counter() - started
@@ -254,6 +268,8 @@ class Monitor:
                         "data",
                         "was changed after it was read, and without columns.id new rows cannot be told from old ones",
                     )
+                if chunk.unread:
+                    tx.count(self.model.name, self._version or "", {("rejected", "line"): chunk.unread})
                 if chunk.table is not None:
                     self.sources[source].rows += len(chunk.table)
                     total = ledger.merge(total, self._take(tx, baseline, source, chunk.table, limits))
@@ -265,8 +281,7 @@ class Monitor:
         model = self.model
         try:
             if source == "labels":
-                version = model.version if isinstance(model.version, str) else ""
-                ledger.add_labels(tx, model.name, version, read_labels(model, baseline.schema, table))
+                ledger.add_labels(tx, model.name, self._version or "", read_labels(model, baseline.schema, table))
                 return {}
             rows = read_log(model, baseline.schema, table)
         except KeyError as error:
@@ -289,7 +304,7 @@ class Monitor:
     def _views(self) -> list[View]:
         if self._windows is None:
             return []
-        return self._windows.views(self.model.version if isinstance(self.model.version, str) else None)
+        return self._windows.views(self._version)
 
     def _describe(self, views: list[View]) -> Readings:
         model, out = self.model, Readings()
@@ -297,11 +312,14 @@ class Monitor:
         for (version, window, task), state in self.states.items():
             for name in STATES:
                 out.put("model_window_state", model.name, version, window, task, name, value=name == state)
-        for version in versions or ([model.version] if isinstance(model.version, str) else []):
+        for version in versions or ([self._version] if self._version is not None else []):
             out.put("model_info", model.name, version, model.task, model.framework, value=1)
-        with self._store.transaction() as tx:
-            counters = tx.counters(model.name)
-            newest = tx.newest(model.name)
+        try:
+            with self._store.transaction() as tx:
+                counters, newest = tx.counters(model.name), tx.newest(model.name)
+        except Exception:
+            log.exception("model %s: the store cannot be read", model.name)
+            counters, newest = [], {}
         for version, name, reason, value in counters:
             if name == "rejected":
                 out.put("model_rows_rejected_total", model.name, version, reason, value=value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ Bools = NDArray[np.bool_]
 MISSING = -1
 SECOND = 1_000_000  # event time is kept in whole microseconds since 1970, UTC
 NO_TIME = np.iinfo(np.int64).min
+_LATEST = 253_402_300_800  # seconds: the year 10000
+_DATE = re.compile(r"\s*\d{4}-?\d\d")
 
 
 class NumericColumn(NamedTuple):
@@ -59,9 +62,11 @@ def numeric(array: pa.ChunkedArray) -> NumericColumn:
         return numeric(array.cast(pa.float64()))
     if pa.types.is_null(kind):
         return NumericColumn(np.full(len(array), np.nan), np.ones(len(array), np.bool_))
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        return NumericColumn(np.full(len(array), np.nan), ~_present(array))
-    return _numbers_in_text(array)
+    if pa.types.is_string_view(kind):
+        return _numbers_in_text(array.cast(pa.large_string()))
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return _numbers_in_text(array)
+    return NumericColumn(np.full(len(array), np.nan), ~_present(array))
 
 
 def _numbers_in_text(array: pa.ChunkedArray) -> NumericColumn:
@@ -94,7 +99,10 @@ def categorical(array: pa.ChunkedArray) -> CategoryColumn:
     if isinstance(whole, pa.ChunkedArray):
         whole = whole.chunk(0) if whole.num_chunks else pa.array([], array.type)
     if not pa.types.is_dictionary(whole.type):
-        whole = whole.dictionary_encode()
+        try:
+            whole = whole.dictionary_encode()
+        except pa.ArrowNotImplementedError:  # lists and the like
+            whole = pa.array([canonical(value) for value in whole.to_pylist()], pa.string()).dictionary_encode()
     names = [canonical(value) for value in whole.dictionary.to_pylist()]
     codes = np.asarray(pc.fill_null(whole.indices.cast(pa.int64()), MISSING).to_numpy(zero_copy_only=False), np.int64)
     unique = sorted({name for name in names if name is not None})
@@ -106,13 +114,18 @@ def categorical(array: pa.ChunkedArray) -> CategoryColumn:
 def times(array: pa.ChunkedArray, zone: str) -> Ints:
     """Read event times as microseconds UTC; NO_TIME where there is none that can be read.
 
-    Times without a zone are in `zone`; text is ISO 8601; numbers are Unix seconds.
+    Times without a zone are in `zone`: of an hour that the clock shows twice the first, of one that it leaves out
+    the moment of the change. Text is ISO 8601 with a date; numbers are Unix seconds.
     """
     kind = array.type
     if pa.types.is_timestamp(kind):
+        if kind.unit in {"s", "ms"}:  # may hold times that microseconds cannot
+            latest = _LATEST * (1 if kind.unit == "s" else 1000)
+            within = pc.less(pc.abs(array.cast(pa.int64())), latest)
+            array = pc.if_else(within, array, pa.scalar(None, kind))
         exact = array.cast(pa.timestamp("us", kind.tz), safe=False)
         if kind.tz is None:
-            exact = pc.assume_timezone(exact, zone, ambiguous="earliest", nonexistent="earliest")
+            exact = pc.assume_timezone(exact, zone, ambiguous="earliest", nonexistent="latest")
         whole = pc.fill_null(exact.combine_chunks().cast(pa.int64()), NO_TIME)
         return np.asarray(whole.to_numpy(zero_copy_only=False), np.int64)
     if pa.types.is_date(kind):
@@ -125,17 +138,17 @@ def times(array: pa.ChunkedArray, zone: str) -> Ints:
 
 
 def _times_in_text(array: pa.ChunkedArray, zone: str) -> Ints:
-    from pandas import Timestamp, isna
+    from pandas import Timestamp
 
     def one(text: object) -> int:
+        if not _DATE.match(str(text)):  # `10:30` and `now` would be read as of today
+            return NO_TIME
         try:
-            moment = Timestamp(str(text))
-        except ValueError:
+            moment = Timestamp(str(text)).as_unit("us")
+            if moment.tzinfo is None:
+                moment = moment.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
+        except (ValueError, OverflowError):
             return NO_TIME
-        if isna(moment):
-            return NO_TIME
-        if moment.tzinfo is None:
-            moment = moment.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
-        return int(moment.value // 1000)
+        return int(moment.asm8.astype(np.int64))
 
     return np.array([NO_TIME if text is None else one(text) for text in array.to_pylist()], np.int64)

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import count, pairwise
 
 from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobExecutionEvent
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -18,17 +18,46 @@ from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from exporter.settings import Schedule
+from exporter.mistakes import Wrong
+from exporter.settings import Config, Schedule
 
 logging.getLogger("apscheduler").setLevel(logging.ERROR)
 _THREADS = 2
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
 def trigger(schedule: Schedule) -> BaseTrigger:
     """Turn a schedule into a trigger; raises ValueError for a cron line that cannot be read."""
     if schedule.cron is not None:
-        return CronTrigger.from_crontab(schedule.cron, timezone=UTC)
+        minute, hour, day, month, weekday = schedule.cron.split()
+        return CronTrigger(None, month, day, None, _weekdays(weekday), hour, minute, timezone=UTC)
     return IntervalTrigger(seconds=schedule.every or 60.0, timezone=UTC)
+
+
+def _weekdays(field: str) -> str:
+    """Write a cron line's weekdays by name: cron counts them from Sunday, APScheduler from Monday."""
+    numbers = {str(number): number for number in range(8)} | {name: number for number, name in enumerate(_DAYS)}
+    days: set[int] = set()
+    for part in field.lower().split(","):
+        span, slash, step = part.partition("/")
+        first, dash, last = ("0-6" if span == "*" else span).partition("-")
+        last = last if dash else "6" if slash else first
+        known = first in numbers and last in numbers and numbers[first] <= numbers[last]
+        if not known or (slash and (not step.isdecimal() or int(step) == 0)):
+            raise ValueError(f"{field!r} is no day of the week: write 1-5, or mon-fri")
+        days.update(number % 7 for number in range(numbers[first], numbers[last] + 1, int(step or 1)))
+    return ",".join(_DAYS[day] for day in sorted(days))
+
+
+def unusable(config: Config) -> list[Wrong]:
+    """Find the cron lines that cannot be read."""
+    wrong = []
+    for number, model in enumerate(config.models):
+        try:
+            trigger(model.schedule)
+        except ValueError as error:
+            wrong.append(Wrong(("models", number, "schedule", "cron"), f"no cron line: {error}"))
+    return wrong
 
 
 def interval(schedule: Schedule) -> float:
@@ -53,10 +82,14 @@ class Scheduler:
             timezone=UTC,
         )
         self._on_skipped = on_skipped
+        self._ids: dict[str, str] = {}
+        self._numbers = count()
         self._scheduler.add_listener(self._listen, EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
 
     def _listen(self, event: JobExecutionEvent) -> None:
-        self._on_skipped(event.job_id, "misfire" if event.code == EVENT_JOB_MISSED else "overlap")
+        name = event.job_id.partition(" ")[2]
+        if self._ids.get(name) == event.job_id:
+            self._on_skipped(name, "misfire" if event.code == EVENT_JOB_MISSED else "overlap")
 
     def start(self) -> None:
         """Begin to run jobs."""
@@ -64,25 +97,27 @@ class Scheduler:
 
     def set(self, name: str, schedule: Schedule, work: Callable[[], object]) -> None:
         """Run `work` now, then on schedule, in place of what ran under this name."""
-        self._scheduler.add_job(
-            work, trigger(schedule), id=name, replace_existing=True, next_run_time=datetime.now(UTC)
-        )
+        self.remove(name)
+        self._ids[name] = f"{next(self._numbers)} {name}"  # its own: what ran before does not stand in its way
+        self._scheduler.add_job(work, trigger(schedule), id=self._ids[name], next_run_time=datetime.now(UTC))
 
     def remove(self, name: str) -> None:
         """Run it no more."""
-        self._scheduler.remove_job(name)
+        if name in self._ids:
+            self._scheduler.remove_job(self._ids.pop(name))
 
     def next_run(self, name: str) -> float | None:
         """Return when a job runs next, in Unix seconds."""
-        job = self._scheduler.get_job(name)
+        job = self._scheduler.get_job(self._ids.get(name, ""))
         return job.next_run_time.timestamp() if job is not None and job.next_run_time else None
 
-    def stop(self, seconds: float) -> None:
-        """Run nothing more, and wait a while for what is running."""
+    def stop(self, seconds: float) -> bool:
+        """Run nothing more, and wait a while for what is running; return whether it has ended."""
         self._scheduler.pause()
         self._scheduler.remove_all_jobs()
         deadline = time.monotonic() + seconds
         pool = self._scheduler._lookup_executor("default")
-        while pool._instances and any(pool._instances.values()) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        while (running := sum(list(pool._instances.values()))) and time.monotonic() < deadline:
+            time.sleep(0.02)
         self._scheduler.shutdown(wait=False)
+        return not running

@@ -75,10 +75,13 @@ def infer(model: Model, reference: pa.Table) -> Schema:
 
 
 def _kind(column: pa.ChunkedArray) -> Kind | None:
-    """Say what a column is: numbers with at most two distinct values are categories, as 0 and 1 are."""
+    """Say what a column is: numbers with two distinct values are categories, as 0 and 1 are."""
     kind = column.type
     if _is_text(kind) or pa.types.is_boolean(kind) or pa.types.is_dictionary(kind):
         return "categorical"
+    if pa.types.is_floating(kind):
+        column = column.cast(pa.float64())
+        column = column.filter(pc.invert(pc.is_nan(column)))
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return "categorical" if pc.count_distinct(column).as_py() == 2 else "numeric"
     return None
@@ -115,14 +118,14 @@ def _classes(model: Model, reference: pa.Table) -> tuple[str, ...]:
         return tuple(sorted(seen))
     positive = columns.positive_class
     others = sorted(seen - {positive})
+    if positive not in seen:
+        raise SchemaError(
+            f"columns.positive_class is {positive!r}, which the reference never has; it has {', '.join(sorted(seen))}"
+        )
     if len(others) > 1:
         raise SchemaError(
             f"a binary model has two classes, the reference has {', '.join(sorted(seen))}: "
             f"set columns.positive_class to one of two, or task: multiclass"
-        )
-    if positive not in seen:
-        raise SchemaError(
-            f"columns.positive_class is {positive!r}, which the reference never has; it has {', '.join(sorted(seen))}"
         )
     return (others[0] if others else f"not {positive}", positive)
 

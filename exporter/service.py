@@ -9,16 +9,19 @@ import os
 import platform
 import threading
 import time
+from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from exporter import __version__
 from exporter.collector import Board
 from exporter.config import ConfigError, Loaded, load
+from exporter.consistency import not_computed
 from exporter.monitor import Monitor
 from exporter.readings import Readings
-from exporter.scheduler import Scheduler, interval
-from exporter.settings import Model, not_computed
+from exporter.scheduler import Scheduler, interval, unusable
+from exporter.settings import Model
 from exporter.store import Store, StoreError
 
 log = logging.getLogger("exporter.service")
@@ -33,9 +36,11 @@ class Service:
         self.store = Store(loaded.config.store.url)
         self.board = Board(loaded.config.series_limit)
         self.board.own(self._readings)
-        self.monitors: dict[str, Monitor] = {}
+        self.monitors: dict[str, Monitor] = {}  # never changed, only replaced: other threads read it
+        self._turns: dict[str, threading.Lock] = defaultdict(threading.Lock)
         self._scheduler = Scheduler(self._skipped)
         self._reload_lock = threading.Lock()
+        self._stopping = False
         self._reloaded = time.time()
         self._reload_good = True
         self.reload_error = ""
@@ -46,12 +51,15 @@ class Service:
         self._scheduler.start()
         self._adopt(self.loaded)
 
-    def stop(self, seconds: float = 10.0) -> None:
-        """Stop in good order: no new run, a while for the running ones."""
-        self._scheduler.stop(seconds)
+    def stop(self, seconds: float = 5.0) -> bool:
+        """Stop in good order: no new run, a while for the running ones; return whether all have ended."""
+        self._stopping = True
+        if not self._scheduler.stop(seconds):
+            return False
         self.store.close()
         if self._lock_file is not None:
             self._lock_file.close()
+        return True
 
     def reload(self) -> bool:
         """Read the configuration again; a bad file changes nothing but the series that says so."""
@@ -64,40 +72,46 @@ class Service:
             except (ConfigError, StoreError, ValueError) as error:
                 self._reload_good, self.reload_error = False, str(error)
                 log.error("reload: the running configuration stays: %s", error)
-                return False
-            self._reload_good, self.reload_error, self._reloaded = True, "", time.time()
-            log.info("reload: configuration %s is in force", loaded.hash)
-            return True
+            else:
+                self._reload_good, self.reload_error, self._reloaded = True, "", time.time()
+                log.info("reload: configuration %s is in force", loaded.hash)
+            self.board.renew()
+            return self._reload_good
 
     def _adopt(self, loaded: Loaded) -> None:
         config = loaded.config
+        if wrong := unusable(config):
+            raise ConfigError([loaded.lines.mistake(one, of_model=True) for one in wrong])
         for key in not_computed(config):
             log.warning("%s is read, but this version does not compute it", key)
-        wanted = {model.name: model for model in config.models}
-        for name in [name for name, monitor in self.monitors.items() if wanted.get(name) != monitor.model]:
+        old, retention = self.monitors, config.store.retention.profiles
+        same = retention == self.loaded.config.store.retention.profiles
+        kept = {m.name: old[m.name] for m in config.models if same and m.name in old and old[m.name].model == m}
+        new = {m.name: self._monitor(m, retention) for m in config.models if m.name not in kept}
+        for name in set(old) - set(kept):
             self._scheduler.remove(name)
-            del self.monitors[name]
-            if name not in wanted:
-                self.board.remove(name)
-        for name, model in wanted.items():
-            if name not in self.monitors:
-                self._add(model, config.store.retention.profiles)
+        self.monitors = {m.name: kept.get(m.name) or new[m.name] for m in config.models}
+        for name in set(old) - set(self.monitors):
+            self.board.remove(name)
         self.board.limit = config.series_limit
         self.loaded = loaded
+        for name, monitor in new.items():
+            self._scheduler.set(name, monitor.model.schedule, partial(self._run, monitor))
 
-    def _add(self, model: Model, retention: float) -> None:
-        monitor = Monitor(model, self.store, self.board, retention, interval(model.schedule))
-        self.monitors[model.name] = monitor
-        self._scheduler.set(model.name, model.schedule, lambda: self._run(monitor))
+    def _monitor(self, model: Model, retention: float) -> Monitor:
+        return Monitor(model, self.store, self.board, retention, interval(model.schedule))
 
     def _run(self, monitor: Monitor) -> None:
-        try:
-            monitor.run(time.time())
-            self._store_bytes = self.store.bytes()
-        except Exception:
-            log.exception("model %s: run failed", monitor.model.name)
-        if self.monitors.get(monitor.model.name) is None:
-            self.board.remove(monitor.model.name)  # it was removed while it ran
+        name = monitor.model.name
+        with self._turns[name]:  # after a reload the run before it may not have ended
+            try:
+                if self.monitors.get(name) is monitor and not self._stopping:
+                    monitor.run(time.time())
+                    self._store_bytes = self.store.bytes()
+            except Exception:
+                log.exception("model %s: run failed", name)
+            if name not in self.monitors:
+                self.board.remove(name)  # it was removed while it ran
 
     def _skipped(self, model: str, reason: str) -> None:
         if model in self.monitors:

@@ -1,24 +1,32 @@
 """The shape of the configuration: frozen settings, each with its default and its rule.
 
-The shape is the public contract (`docs/configuration.md`). Sections that this version reads but does not act
-on are listed in `not_computed`, so that nobody takes their silence for health.
+The shape is the public contract (`docs/configuration.md`). What sections must agree on is in `consistency`.
 """
 
 from __future__ import annotations
 
+import difflib
 import math
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from exporter import duration
-from exporter.drift.univariate import CATEGORICAL, NUMERIC
-from exporter.performance.metrics import LOWER_IS_BETTER, METRICS
+from exporter.drift.univariate import CATEGORICAL, METHODS, NUMERIC
+from exporter.rows import canonical
 
 Task = Literal["binary", "multiclass", "regression"]
-Severity = Literal["warning", "critical"]
 Ratio = Annotated[float, Field(ge=0, le=1)]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Say which known name was meant, or else which there are."""
+    close = difflib.get_close_matches(name, known, 1, 0.6)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; known are {', '.join(sorted(known))}" if known else ""
 
 
 def _seconds(value: object) -> float:
@@ -28,13 +36,32 @@ def _seconds(value: object) -> float:
     return seconds
 
 
+def _whole_seconds(value: object) -> int:
+    seconds = _seconds(value)
+    if seconds != int(seconds):
+        raise ValueError(f"{value!r} is not a whole number of seconds")
+    return int(seconds)
+
+
 Seconds = Annotated[float, BeforeValidator(_seconds)]
+WholeSeconds = Annotated[int, BeforeValidator(_whole_seconds)]
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"unknown time zone {name!r}: use a name like Europe/Berlin") from error
+    return name
+
+
+Zone = Annotated[str, AfterValidator(_known_zone)]
 
 
 class Settings(BaseModel):
     """A frozen section in which unknown keys are mistakes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
 
 
 class Window(Settings):
@@ -45,7 +72,7 @@ class Window(Settings):
 
 
 def _window(value: object) -> object:
-    return {"name": value, "seconds": int(_seconds(value))} if not isinstance(value, Window) else value
+    return {"name": value, "seconds": _whole_seconds(value)} if not isinstance(value, Window) else value
 
 
 class Retention(Settings):
@@ -58,15 +85,29 @@ class Store(Settings):
     url_file: str | None = None
     retention: Retention = Retention()
 
+    @model_validator(mode="after")
+    def _one(self) -> Store:
+        if self.url_file is not None and "url" in self.model_fields_set:
+            raise ValueError("give either url or url_file")
+        return self
+
+
+def _five_fields(line: str) -> str:
+    if len(line.split()) != 5:
+        raise ValueError(f"{line!r} is no cron line: write five fields, as in '*/5 * * * *'")
+    return line
+
 
 class Schedule(Settings):
+    """How often a model runs: every so many seconds, or by a cron line in UTC."""
+
     every: Seconds | None = None
-    cron: str | None = None
+    cron: Annotated[str, AfterValidator(_five_fields)] | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Schedule:
         if (self.every is None) == (self.cron is None):
-            raise ValueError("give either every: 5m or cron: '*/5 * * * *'")
+            raise ValueError("give either every, as in 5m, or cron, as in '*/5 * * * *'")
         return self
 
 
@@ -79,11 +120,26 @@ class Feature(Settings):
 
 
 def _feature(value: object) -> object:
-    return {"type": value} if isinstance(value, str) else (value or {})
+    return {"type": value} if isinstance(value, str) else ({} if value is None else value)
+
+
+OneFeature = Annotated[Feature, BeforeValidator(_feature)]
 
 
 def _features(value: object) -> object:
-    return dict.fromkeys(value) if isinstance(value, list) else value
+    return dict.fromkeys(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
+
+
+def _score(value: object) -> object:
+    if isinstance(value, dict):
+        return {canonical(name): column for name, column in value.items()}
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"a column, or {{class: column}} for a multiclass model, is expected, not {value!r}")
+    return value
+
+
+def _class_name(value: object) -> object:
+    return canonical(value) if isinstance(value, bool | int | float) else value
 
 
 class Latency(Settings):
@@ -97,37 +153,28 @@ class Columns(Settings):
     timestamp: str
     prediction: str
     id: str | None = None
-    score: str | dict[str, str] | None = None
-    positive_class: str = "1"
+    score: Annotated[str | dict[str, str] | None, BeforeValidator(_score)] = None
+    positive_class: Annotated[str, BeforeValidator(_class_name)] = "1"
     label: str | None = None
     label_timestamp: str | None = None
     latency: Latency | None = None
     error: str | None = None
     segments: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
-    features: Annotated[dict[str, Annotated[Feature, BeforeValidator(_feature)]] | None, BeforeValidator(_features)] = (
-        None
-    )
-    timezone: str = "UTC"
-
-    @field_validator("timezone")
-    @classmethod
-    def _zone(cls, name: str) -> str:
-        return _known_zone(name)
+    features: Annotated[dict[str, OneFeature] | None, BeforeValidator(_features)] = None
+    timezone: Zone = "UTC"
 
 
-def _known_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:
-        raise ValueError(f"unknown time zone {name!r}: use a name like Europe/Berlin") from error
-    return name
+def _patterns(value: object) -> object:
+    if not isinstance(value, str | list | tuple):
+        raise ValueError(f"a path or pattern, or a list of them, is expected, not {value!r}")
+    return (value,) if isinstance(value, str) else value
 
 
 class Source(Settings):
     """Where rows come from; one key."""
 
-    files: Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
+    files: Annotated[tuple[str, ...], BeforeValidator(_patterns), Field(min_length=1)]
 
     @model_validator(mode="before")
     @classmethod
@@ -150,12 +197,24 @@ class Levels(Settings):
         return [(severity, value) for severity, value in pairs if value is not None]
 
 
+def _known(kind: str, known: Iterable[str]) -> AfterValidator:
+    def check(name: str) -> str:
+        if name not in known:
+            raise ValueError(f"unknown {kind} {name!r}{nearest(name, known)}")
+        return name
+
+    return AfterValidator(check)
+
+
+CategoricalMethod = Annotated[str, _known("method for categories", CATEGORICAL)]
+
+
 class Drift(Settings):
-    numeric: tuple[str, ...] = ("ks", "wasserstein", "psi", "jensen_shannon")
-    categorical: tuple[str, ...] = ("chi2", "psi", "jensen_shannon", "l_infinity")
+    numeric: tuple[Annotated[str, _known("method", NUMERIC)], ...] = ("ks", "wasserstein", "psi", "jensen_shannon")
+    categorical: tuple[CategoricalMethod, ...] = ("chi2", "psi", "jensen_shannon", "l_infinity")
     multivariate: tuple[str, ...] = ()
     sequential: tuple[str, ...] = ()
-    threshold: dict[str, Levels] = Field(default_factory=dict)
+    threshold: dict[Annotated[str, _known("method", METHODS)], Levels] = Field(default_factory=dict)
     drifted_features: Levels = Levels(warning=0.5)
     min_rows: int = Field(default=200, ge=1)
     knots: int = Field(default=4096, ge=16, le=1_000_000)
@@ -164,40 +223,26 @@ class Drift(Settings):
     @classmethod
     def _no_budget(cls, value: Any) -> Any:
         if isinstance(value, dict) and "false_alarms" in value:
-            raise ValueError(
-                "false_alarms (calibrated thresholds) is not in this version: "
-                "write a constant per method, as in {psi: {warning: 0.1}}"
-            )
+            message = "false_alarms, calibrated thresholds, is not in this version: "
+            raise ValueError(f"{message}write a constant per method, as in {{psi: {{warning: 0.1}}}}")
         return value
 
-    @model_validator(mode="after")
-    def _known(self) -> Drift:
-        for kind, chosen, known in (
-            ("numeric", self.numeric, NUMERIC),
-            ("categorical", self.categorical, CATEGORICAL),
-            ("threshold", tuple(self.threshold), {*NUMERIC, *CATEGORICAL}),
-        ):
-            if wrong := [name for name in chosen if name not in known]:
-                raise ValueError(f"{kind}: unknown method {wrong[0]!r}; known are {', '.join(sorted(known))}")
-        return self
+
+def _level(severity: str) -> BeforeValidator:
+    def read(value: object) -> object:
+        if value is not None and not isinstance(value, int | float | dict):
+            raise ValueError(f"a number, or {{warning: number, critical: number}}, is expected, not {value!r}")
+        return {severity: value} if isinstance(value, int | float) else value
+
+    return BeforeValidator(read)
 
 
 class Limit(Settings):
     """Bounds of one performance metric: an absolute one, or a worst change from the baseline."""
 
-    min: Levels | None = None
-    max: Levels | None = None
-    drop: Levels | None = None
-
-    @field_validator("min", "max", mode="before")
-    @classmethod
-    def _absolute(cls, value: Any) -> Any:
-        return {"critical": value} if isinstance(value, int | float) else value
-
-    @field_validator("drop", mode="before")
-    @classmethod
-    def _relative(cls, value: Any) -> Any:
-        return {"warning": value} if isinstance(value, int | float) else value
+    min: Annotated[Levels | None, _level("critical")] = None
+    max: Annotated[Levels | None, _level("critical")] = None
+    drop: Annotated[Levels | None, _level("warning")] = None
 
 
 class Performance(Settings):
@@ -216,8 +261,17 @@ class Bound(Settings):
     @model_validator(mode="after")
     def _one(self) -> Bound:
         if (self.max is None) == (self.increase is None):
-            raise ValueError("give either max (a share) or increase (above the reference's share)")
+            raise ValueError("give either max, a share, or increase, above the reference's own share")
         return self
+
+
+class Checks(Settings):
+    """A feature's own bounds; those left out are the model's."""
+
+    missing: Bound | None = None
+    unseen: Bound | None = None
+    out_of_range: Bound | None = None
+    invalid: Bound | None = None
 
 
 class Quality(Settings):
@@ -225,15 +279,20 @@ class Quality(Settings):
     unseen: Bound = Bound(max=0.01)
     out_of_range: Bound = Bound(increase=0.05)
     invalid: Bound = Bound(max=0.01)
-    features: dict[str, dict[Literal["missing", "unseen", "out_of_range", "invalid"], Bound]] = Field(
-        default_factory=dict
-    )
+    features: dict[str, Checks] = Field(default_factory=dict)
 
     def bound(self, feature: str, check: str) -> Bound:
         """Return the bound in force for one feature and check."""
-        own: dict[str, Bound] = dict(self.features.get(feature, {}))  # type: ignore[arg-type]
+        own: Bound | None = getattr(self.features.get(feature), check, None)
         default: Bound = getattr(self, check)
-        return own.get(check, default)
+        return own or default
+
+
+def _version(value: object) -> object:
+    in_log = isinstance(value, dict) and list(value) == ["column"]
+    if in_log or isinstance(value, str) or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    raise ValueError(f"a version, or {{column: its column in the log}}, is expected, not {value!r}")
 
 
 class Model(Settings):
@@ -245,16 +304,14 @@ class Model(Settings):
     reference: Source
     predictions: Source
     labels: Source | None = None
-    version: str | dict[Literal["column"], str] = "1"
+    version: Annotated[str | dict[Literal["column"], str], BeforeValidator(_version)] = "1"
     framework: str = ""
-    timezone: str = "UTC"
+    timezone: Zone = "UTC"
     schedule: Schedule = Schedule.model_validate({"every": "1m"})
     windows: tuple[Annotated[Window, BeforeValidator(_window)], ...] = Field(
-        default=("24h", "7d"),
-        min_length=1,
-        validate_default=True,
+        default=("24h", "7d"), min_length=1, validate_default=True
     )
-    bucket: Seconds | None = None
+    bucket: WholeSeconds | None = None
     lateness: Seconds | None = None
     data_delay: Seconds | None = None
     max_features: int = Field(default=100, ge=1)
@@ -265,28 +322,11 @@ class Model(Settings):
     serving: dict[str, Any] = Field(default_factory=dict)
     retrain: dict[str, Any] = Field(default_factory=dict)
 
-    @field_validator("timezone")
-    @classmethod
-    def _zone(cls, name: str) -> str:
-        return _known_zone(name)
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Model:
-        _check_windows(self)
-        _check_columns(self)
-        known = METRICS[self.task]
-        for name in (*(self.performance.metrics or ()), *self.performance.threshold):
-            if name not in known:
-                raise ValueError(
-                    f"performance: unknown metric {name!r} for task {self.task}; known are {', '.join(sorted(known))}"
-                )
-        return self
-
     @property
     def bucket_seconds(self) -> int:
         """Length of the time buckets in which rows are counted, in whole seconds; divides each window."""
         if self.bucket is not None:
-            return int(self.bucket)
+            return self.bucket
         whole = math.gcd(*(window.seconds for window in self.windows))
         wish = min(window.seconds for window in self.windows) / 24
         return next((step for step in _BUCKETS if step <= wish and whole % step == 0), whole)
@@ -300,36 +340,6 @@ class Model(Settings):
 _BUCKETS = (86400, 21600, 3600, 900, 300, 60, 10, 1)
 
 
-def _check_windows(model: Model) -> None:
-    bucket = model.bucket_seconds
-    for window in model.windows:
-        if window.seconds % bucket:
-            raise ValueError(
-                f"windows: {window.name} is not a multiple of the bucket of {duration.show(bucket)}: "
-                f"change bucket or the window"
-            )
-    names = [window.name for window in model.windows]
-    for name, feature in (model.columns.features or {}).items():
-        if wrong := [window for window in feature.windows or () if window not in names]:
-            raise ValueError(f"columns.features.{name}.windows: {wrong[0]!r} is none of windows: {', '.join(names)}")
-    if len(set(names)) < len(names):
-        raise ValueError(f"windows: {', '.join(names)} names a window twice")
-
-
-def _check_columns(model: Model) -> None:
-    columns = model.columns
-    if model.labels is not None and columns.id is None:
-        raise ValueError("columns.id is needed to join a labels file to the predictions: name the id column")
-    if model.labels is not None and columns.label is None:
-        raise ValueError("columns.label is needed where labels is given: name the label column")
-    if model.task == "multiclass" and isinstance(columns.score, str):
-        raise ValueError("columns.score of a multiclass model maps each class to its column: {class: column}")
-    if model.task == "binary" and isinstance(columns.score, dict):
-        raise ValueError("columns.score of a binary model is one column: the probability of the positive class")
-    if model.task == "regression" and columns.score is not None:
-        raise ValueError("columns.score has no meaning for a regression model: leave it out")
-
-
 class Config(Settings):
     """The whole configuration file, `defaults` already merged into each model."""
 
@@ -337,36 +347,3 @@ class Config(Settings):
     store: Store = Store()
     series_limit: int = Field(default=50_000, ge=1)
     sinks: dict[str, Any] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _unique(self) -> Config:
-        names = [model.name for model in self.models]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"models: the name {twice[0]!r} is used twice; each model needs its own")
-        return self
-
-
-def not_computed(config: Config) -> list[str]:
-    """Name each setting that this version reads but does not act on."""
-    found = [f"sinks.{name}" for name in config.sinks]
-    for model in config.models:
-        present = {
-            "columns.segments": model.columns.segments,
-            "columns.latency": model.columns.latency,
-            "columns.error": model.columns.error,
-            "drift.multivariate": model.drift.multivariate,
-            "drift.sequential": model.drift.sequential,
-            "performance.estimate": model.performance.estimate,
-            "business": model.business,
-            "serving": model.serving,
-            "retrain": model.retrain,
-        }
-        found += [f"{model.name}: {key}" for key, value in present.items() if value]
-    return found
-
-
-def direction_mistake(metric: str, limit: Limit) -> str | None:
-    """Say why a bound has the wrong direction for its metric, or None."""
-    if metric in LOWER_IS_BETTER and limit.min is not None:
-        return f"{metric}: lower is better, so the bound is a max"
-    return None

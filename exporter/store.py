@@ -303,9 +303,8 @@ class Transaction:
 
     def positions(self, model: str, source: str) -> dict[str, str]:
         """Return what was read of a source, by path."""
-        query = sa.select(POSITION.c.path, POSITION.c.value).where(
-            POSITION.c.model == model, POSITION.c.source == source
-        )
+        of_source = (POSITION.c.model == model) & (POSITION.c.source == source)
+        query = sa.select(POSITION.c.path, POSITION.c.value).where(of_source)
         return {row.path: row.value for row in self.connection.execute(query)}
 
     def set_position(self, model: str, source: str, path: str, value: str) -> None:

@@ -70,7 +70,8 @@ def matthews(counts: ClassOutcomes) -> float | None:
 def _area(table: ScoreTable) -> float | None:
     """Return the area under the ROC curve; rows in one cell count as ties.
 
-    Exact where every score is at a knot; else off by at most half the sum over cells of positive x negative shares.
+    Exact where every score is at a knot; else off by at most half the sum over the cells between knots of positive x
+    negative shares.
     """
     positive, negative = table.positive.astype(np.float64), table.negative.astype(np.float64)
     pairs = positive.sum() * negative.sum()
@@ -84,7 +85,11 @@ def roc_auc(counts: ClassOutcomes) -> float | None:
 
 
 def average_precision(counts: ClassOutcomes) -> float | None:
-    """Return sum over thresholds of (recall step) x precision; rows in one cell count as ties."""
+    """Return sum over thresholds of (recall step) x precision; rows in one cell count as ties.
+
+    Exact where every score is at a knot; else it lies between the values with each cell's negatives above its
+    positives, and with its positives above and at once.
+    """
     table = counts.scores[0]
     hits = np.cumsum(table.positive[::-1])
     named = np.cumsum((table.positive + table.negative)[::-1])

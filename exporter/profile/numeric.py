@@ -58,6 +58,7 @@ def fit(values: Floats, most: int) -> NumericBins:
     """
     if not len(values):
         raise ValueError("no valid value in the reference")
+    values = values + 0.0  # -0.0 is 0.0, whichever comes first
     distinct = np.unique(values)
     deciles = np.quantile(values, np.linspace(0, 1, 11))
     exact = len(distinct) <= most

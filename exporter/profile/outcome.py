@@ -11,7 +11,7 @@ import numpy as np
 
 from exporter.performance.tables import ClassOutcomes, RegressionOutcomes, ScoreTable
 from exporter.profile import numeric
-from exporter.profile.counts import Placed, ones, place_sum, read_sum
+from exporter.profile.counts import FRACTION, Placed, ones, place_sum, read_sum
 from exporter.profile.numeric import NumericBins
 from exporter.rows import Floats, Ints
 
@@ -132,13 +132,16 @@ def read_regression(bins: RegressionBins, vector: Ints) -> RegressionOutcomes:
     sums = {name: read_sum(vector, 1 + 2 * number) for number, name in enumerate(_SUMS)}
     scale = bins.scale
     rows = int(vector[0])
-    spread = sums["label_squared"] - sums["label"] ** 2 / rows if rows else 0.0
+    mean = sums["label"] / rows if rows else 0.0
+    spread = sums["label_squared"] - rows * mean**2
+    if spread <= rows * ((1 + 2 * abs(mean)) / (2 * FRACTION) + mean**2 * 2.0**-50):
+        spread = 0.0  # no more than the sums' rounding: all labels are equal
     return RegressionOutcomes(
         rows=rows,
         error=sums["error"] * scale,
         absolute=sums["absolute"] * scale,
         squared=sums["squared"] * scale**2,
-        label_spread=max(spread, 0.0) * scale**2,
+        label_spread=spread * scale**2,
         label_absolute=sums["label_absolute"] * scale,
         symmetric=sums["symmetric"],
     )

@@ -1,8 +1,8 @@
 """Rows from files: Parquet, CSV, JSON lines; only what is new since the last time.
 
 A position says how far a file was read. Text files that grow are read on from their last whole line; a line without
-its end waits until the file has rested for a minute. A Parquet file that changed is read again (the ledger knows the
-ids that it has seen).
+its end waits until the file has rested for a minute; a line that cannot be read is left out and counted. A Parquet
+file that changed is read again (the ledger knows the ids that it has seen).
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
 
+from exporter.rows import canonical
+
 _BATCH_ROWS = 131_072
 _REST_SECONDS = 60
 
@@ -27,8 +29,8 @@ _REST_SECONDS = 60
 class Chunk(NamedTuple):
     """Rows of one path: a table, or the error that stood in the way.
 
-    position: what to remember once the rows are stored. last: nothing more comes of this path in this round.
-    changed: rows before these were read from an earlier state of the file.
+    position: what to remember once the rows are stored. changed: rows before these were read from an earlier state
+    of the file. unread: lines that are no row.
     """
 
     path: str
@@ -36,6 +38,7 @@ class Chunk(NamedTuple):
     position: str
     error: str | None = None
     changed: bool = False
+    unread: int = 0
 
 
 class Part(NamedTuple):
@@ -85,10 +88,13 @@ def read_all(patterns: tuple[str, ...], text: tuple[str, ...] = ()) -> pa.Table:
     tables = []
     for path in found:
         try:
-            tables += [table for table, _ in _reader(path)(path, Part(0, True, text))]
+            tables += [table for table, _, _ in _reader(path)(path, Part(0, True, text))]
         except (OSError, pa.ArrowException) as error:
             raise ValueError(f"{path}: {_first_line(error)}") from error
-    return pa.concat_tables(tables, promote_options="permissive")
+    try:
+        return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
+    except pa.ArrowException as error:
+        raise ValueError(f"{', '.join(patterns)}: the files do not fit together: {_first_line(error)}") from error
 
 
 def read_new(patterns: tuple[str, ...], seen: Mapping[str, str], text: tuple[str, ...] = ()) -> Iterator[Chunk]:
@@ -113,47 +119,92 @@ def _chunks(path: str, now: Position, part: Part, changed: bool) -> Iterator[Chu
     """Only the last chunk of a file carries its new position."""
     pending: pa.Table | None = None
     end = part.start
+    unread = 0
     try:
-        for table, offset in _reader(path)(path, part):
+        for table, offset, lines in _reader(path)(path, part):
             if pending is not None:
-                yield Chunk(path, pending, "", changed=changed)
-            pending, end = table, offset
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+                yield Chunk(path, pending, "", None, changed, unread)
+            pending, end, unread = table, offset, lines
+    except (OSError, pa.ArrowException) as error:
         yield Chunk(path, None, "", _first_line(error))
         return
-    yield Chunk(path, pending, now._replace(read=end).text(), changed=changed)
+    yield Chunk(path, pending, now._replace(read=end).text(), None, changed, unread)
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-Read = Iterator[tuple[pa.Table, int]]
+Read = Iterator[tuple[pa.Table, int, int]]  # rows, where in the file they end, lines among them that are no row
 
 
 def _read_parquet(path: str, _part: Part) -> Read:
     size = Path(path).stat().st_size
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(_BATCH_ROWS):
-            yield pa.Table.from_batches([batch]), size
+            yield pa.Table.from_batches([batch]), size, 0
 
 
 def _read_csv(path: str, part: Part) -> Read:
     header, body, end = _lines(path, part, has_header=True)
+    unread = []
+
+    def leave_out(row: object) -> str:
+        unread.append(row)
+        return "skip"
+
     if body:
         types = {name: pa.string() for name in part.text}
         convert = pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=True)
-        parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
-        yield (
-            pyarrow.csv.read_csv(io.BytesIO(header + body), convert_options=convert, parse_options=parse),
-            end,
-        )
+        parse = pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=leave_out)
+        table = pyarrow.csv.read_csv(io.BytesIO(header + body), convert_options=convert, parse_options=parse)
+        yield table, end, len(unread)
 
 
 def _read_json(path: str, part: Part) -> Read:
     _, body, end = _lines(path, part, has_header=False)
     if body.strip():
-        yield pyarrow.json.read_json(io.BytesIO(body)), end
+        try:
+            yield _json_at_once(body), end, 0
+        except pa.ArrowInvalid:
+            table, unread = _json_line_by_line(body)
+            if not len(table):
+                raise
+            yield table, end, unread
+
+
+def _json_at_once(body: bytes) -> pa.Table:
+    """Read all lines, fast; times stay text, as Arrow would forget their zone."""
+    table = pyarrow.json.read_json(io.BytesIO(body))
+    if times := [field.name for field in table.schema if pa.types.is_timestamp(field.type)]:
+        schema = pa.schema([(name, pa.string()) for name in times])
+        options = pyarrow.json.ParseOptions(explicit_schema=schema)
+        table = pyarrow.json.read_json(io.BytesIO(body), parse_options=options)
+    return table
+
+
+def _json_line_by_line(body: bytes) -> tuple[pa.Table, int]:
+    """Read what can be read; a column of several types becomes text. Return the number of other lines, too."""
+    rows, unread = [], 0
+    for line in body.splitlines():
+        try:
+            row = json.loads(line) if line.strip() else {}
+        except ValueError:
+            row = None
+        if isinstance(row, dict):
+            rows += [row] if row else []
+        else:
+            unread += 1
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pa.table({name: _json_column([row.get(name) for row in rows]) for name in names}), unread
+
+
+def _json_column(values: list[object]) -> pa.Array:
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, ValueError, OverflowError):
+        texts = [canonical(value) for value in values]
+        return pa.array([None if text is None else text.encode("utf-8", "replace").decode() for text in texts])
 
 
 def _lines(path: str, part: Part, has_header: bool) -> tuple[bytes, bytes, int]:
@@ -165,7 +216,17 @@ def _lines(path: str, part: Part, has_header: bool) -> tuple[bytes, bytes, int]:
         body = file.read()
     if not part.whole:
         body = body[: body.rfind(b"\n") + 1]
-    return header, body, start + len(body)
+    end = start + len(body)
+    return _utf8(header), _utf8(body), end
+
+
+def _utf8(text: bytes) -> bytes:
+    """Replace what is not UTF-8: one bad byte is one odd value, not a file that cannot be read."""
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return text.decode("utf-8", "replace").encode()
+    return text
 
 
 def _is_text(path: str) -> bool:

@@ -44,6 +44,10 @@ def create(service: Service, lifecycle: bool = False) -> Flask:
 
 def server(app: Flask, host: str, port: int) -> waitress.server.BaseWSGIServer:
     """Return a server that listens already; `run()` serves, `close()` ends it."""
-    return waitress.create_server(
-        app, host=host, port=port, threads=8, ident="model-exporter", clear_untrusted_proxy_headers=True
-    )
+    try:
+        return waitress.create_server(
+            app, host=host, port=port, threads=8, ident="model-exporter", clear_untrusted_proxy_headers=True
+        )
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OSError(f"cannot listen on {host}:{port}: {reason}") from error

@@ -52,7 +52,7 @@ def repair(log: Path, now: int) -> None:
 
 @pytest.mark.timeout(240)
 def test_outage_and_drift_reach_people_once_and_resolve(
-    tmp_path: Path, need_tool: Callable[[str], None], free_port: Callable[[], int]
+    tmp_path: Path, need_tool: Callable[[str], str], free_ports: Callable[[], int]
 ) -> None:
     for tool in ("prometheus", "prometheus-alertmanager"):
         need_tool(tool)
@@ -61,7 +61,7 @@ def test_outage_and_drift_reach_people_once_and_resolve(
     drift(tmp_path / "log", now)
     config = configuration(EXAMPLE, tmp_path, speed=1)
     config.write_text(config.read_text().replace("every: 15s", "every: 2s"))
-    own, prom, am, smtp, hook = (free_port() for _ in range(5))
+    own, prom, am, smtp, hook = (free_ports() for _ in range(5))
     api = f"http://127.0.0.1:{prom}/api/v1"
 
     def firing() -> set[tuple[str, str, str]]:
@@ -110,5 +110,5 @@ def test_outage_and_drift_reach_people_once_and_resolve(
         repair(tmp_path / "log", now)
         wait_equal("alerts after the repair", 60, firing, set())
         wait_for("an e-mail that says so", 40, lambda: "RESOLVED" in str(mail.messages[-1]["Subject"]))
-        wait_for("a Slack message that says so", 20, lambda: "RESOLVED" in slack.messages[-1]["attachments"][0]["title"])
+        wait_for("a Slack message, too", 20, lambda: "RESOLVED" in slack.messages[-1]["attachments"][0]["title"])
         assert critical() == []

@@ -1,9 +1,10 @@
-"""What the contract tests share."""
+"""What all tests share: programs that must be there, a free port."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,3 +27,22 @@ def need_tool() -> Callable[[str], str]:
         pytest.fail(message)
 
     return find
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def free_port() -> int:
+    """Return a TCP port of this machine that nobody listens on."""
+    return _free_port()
+
+
+@pytest.fixture
+def free_ports() -> Callable[[], int]:
+    """Return a function that finds one such port after the other."""
+    return _free_port

@@ -1,0 +1,94 @@
+"""What the sections of one model's settings must agree on, and what of them this version does not act on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from exporter import duration
+from exporter.performance.metrics import LOWER_IS_BETTER, METRICS, SIGNED
+from exporter.settings import Config, Model, nearest
+
+Place = tuple[str | int, ...]
+
+
+class Conflict(NamedTuple):
+    """Settings that do not fit together. place: the one to change. reads: the others that it depends on."""
+
+    place: Place
+    message: str
+    reads: tuple[Place, ...] = ()
+
+
+def conflicts(model: Model) -> list[Conflict]:
+    """Return everything in a model's settings that cannot hold together."""
+    return [*_windows(model), *_columns(model), *_metrics(model)]
+
+
+def _windows(model: Model) -> Iterator[Conflict]:
+    bucket, names = model.bucket_seconds, [window.name for window in model.windows]
+    for number, window in enumerate(model.windows):
+        place: Place = ("windows", number)
+        if window.name in names[:number]:
+            yield Conflict(place, f"{window.name} stands here a second time")
+        elif window.seconds % bucket:
+            sentence = f"{window.name} is not a multiple of the bucket of {duration.show(bucket)}"
+            yield Conflict(place, f"{sentence}: change bucket or the window", (("bucket",),))
+    for name, feature in (model.columns.features or {}).items():
+        for number, window_name in enumerate(feature.windows or ()):
+            if window_name not in names:
+                place = ("columns", "features", name, "windows", number)
+                yield Conflict(place, f"{window_name!r} is none of windows: {', '.join(names)}", (("windows",),))
+
+
+def _columns(model: Model) -> Iterator[Conflict]:
+    columns, score = model.columns, ("columns", "score")
+    if model.labels is not None and columns.id is None:
+        message = "name the id column: a labels file is joined to the predictions by it"
+        yield Conflict(("columns", "id"), message, (("labels",),))
+    if model.labels is not None and columns.label is None:
+        yield Conflict(("columns", "label"), "name the label column of the labels file", (("labels",),))
+    if model.task == "multiclass" and isinstance(columns.score, str):
+        yield Conflict(score, "a multiclass model has a score per class: write {class: column}", (("task",),))
+    if model.task == "binary" and isinstance(columns.score, dict):
+        message = "a binary model has one score: name the column of the positive class's probability"
+        yield Conflict(score, message, (("task",),))
+    if model.task == "regression" and columns.score is not None:
+        yield Conflict(score, "a regression model has no score: leave it out", (("task",),))
+
+
+def _metrics(model: Model) -> Iterator[Conflict]:
+    known, reads = METRICS[model.task], (("task",),)
+    named: list[tuple[Place, str]] = [
+        *((("performance", "metrics", i), name) for i, name in enumerate(model.performance.metrics or ())),
+        *((("performance", "threshold", name), name) for name in model.performance.threshold),
+    ]
+    for place, name in named:
+        if name not in known:
+            sentence = f"unknown metric {name!r} for a {model.task} model"
+            yield Conflict(place, f"{sentence}{nearest(name, known)}", reads)
+    for name, limit in model.performance.threshold.items():
+        place = ("performance", "threshold", name)
+        if name in LOWER_IS_BETTER and limit.min is not None:
+            yield Conflict((*place, "min"), f"of {name} lower is better: bound it by max or drop")
+        if name in known and name not in (LOWER_IS_BETTER | SIGNED) and limit.max is not None:
+            yield Conflict((*place, "max"), f"of {name} higher is better: bound it by min or drop")
+
+
+def not_computed(config: Config) -> list[str]:
+    """Name each setting that this version reads but does not act on, so that nobody takes its silence for health."""
+    found = [f"sinks.{name}" for name in config.sinks]
+    for model in config.models:
+        present = {
+            "columns.segments": model.columns.segments,
+            "columns.latency": model.columns.latency,
+            "columns.error": model.columns.error,
+            "drift.multivariate": model.drift.multivariate,
+            "drift.sequential": model.drift.sequential,
+            "performance.estimate": model.performance.estimate,
+            "business": model.business,
+            "serving": model.serving,
+            "retrain": model.retrain,
+        }
+        found += [f"{model.name}: {key}" for key, value in present.items() if value]
+    return found

@@ -1,0 +1,155 @@
+"""The house's plan: imports go down only, each library has its room, no file and no function grows too long."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "exporter"
+# From the ground up. A module imports from the floors below its own; on one floor nobody imports from a neighbour,
+# but for the parts of a profile, which are built of each other.
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("", "duration", "catalogue", "rows", "drift", "performance"),
+    ("drift.univariate", "drift.multivariate", "drift.sequential", "performance.tables"),
+    ("performance.classification", "performance.regression"),
+    ("performance.metrics",),
+    ("settings",),
+    ("consistency",),
+    ("mistakes",),
+    ("config", "schema"),
+    ("profile", "profile.counts"),
+    ("profile.numeric", "profile.categorical"),
+    ("profile.outcome",),
+    ("profile.model",),
+    ("profile.batch", "profile.sample"),
+    ("baseline",),
+    ("drift.thresholds", "readings"),
+    ("evaluate",),
+    ("quality",),
+    ("sources", "sources.files", "store", "windows", "tasks", "collector"),
+    ("ledger",),
+    ("monitor",),
+    ("scheduler", "check"),
+    ("service",),
+    ("web", "web.api", "web.metrics", "web.pages"),
+    ("web.app",),
+    ("demo",),
+    ("cli",),
+    ("__main__",),
+)
+FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+ROOMS = {
+    "sqlalchemy": {"store"},
+    "flask": {"web.api", "web.app", "web.metrics", "web.pages"},
+    "werkzeug": {"web.app", "web.metrics"},
+    "waitress": {"web.app"},
+    "apscheduler": {"scheduler"},
+    "prometheus_client": {"collector"},
+    "yaml": {"config", "mistakes"},
+    "pydantic": {"settings", "config"},
+    "argparse": {"cli"},
+}
+MOST_LINES, MOST_LINES_OF_A_FUNCTION = 350, 60
+
+
+def name_of(path: Path) -> str:
+    """`exporter/web/app.py` is `web.app`; a package is named as its folder."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py")) if "_share" not in path.parts}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
+each_module = pytest.mark.parametrize("name", MODULES)
+
+
+def imported(name: str) -> Iterator[str]:
+    """Full names of all that a module imports, also inside of functions."""
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: relative import"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                known = full == "exporter" or full.removeprefix("exporter.") in MODULES
+                yield full if known else str(node.module)
+
+
+def own(name: str) -> set[str]:
+    """The modules of this package that a module imports."""
+    found = {
+        one.removeprefix("exporter").removeprefix(".") for one in imported(name) if one.split(".")[0] == "exporter"
+    }
+    return found - {""}  # exporter itself is the version
+
+
+GRAPH = {name: own(name) for name in MODULES}
+
+
+def test_the_plan_is_of_this_house() -> None:
+    """Each module has its floor, and the plan names no other."""
+    assert set(FLOOR) == set(MODULES)
+
+
+def test_the_graph_is_real() -> None:
+    """A few imports that are known to be there, one of them inside of a function."""
+    assert {"evaluate", "ledger", "store", "sources.files"} <= GRAPH["monitor"]
+    assert {"demo", "service", "web.app"} <= GRAPH["cli"]
+    assert sum(map(len, GRAPH.values())) > 80
+
+
+@each_module
+def test_imports_go_down(name: str) -> None:
+    """To lower floors only; so there is no cycle."""
+    for other in GRAPH[name]:
+        assert FLOOR[other] < FLOOR[name], f"{name} is not above {other}"
+
+
+@each_module
+def test_libraries_stay_in_their_rooms(name: str) -> None:
+    """One room each, where it can be."""
+    for one in imported(name):
+        library = one.split(".")[0]
+        assert name in ROOMS.get(library, {name}), f"{name} imports {library}"
+
+
+def test_every_room_is_used() -> None:
+    """A room without its library is a plan of another house."""
+    for library, names in ROOMS.items():
+        users = {name for name in MODULES if library in {one.split(".")[0] for one in imported(name)}}
+        assert users == names, library
+
+
+@each_module
+def test_files_are_short(name: str) -> None:
+    """One can read one at a time."""
+    assert len(MODULES[name].read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+
+
+@each_module
+def test_functions_are_short(name: str) -> None:
+    """From the first decorator to the last line."""
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
+            assert node.end_lineno is not None
+            length = node.end_lineno - first + 1
+            assert length <= MOST_LINES_OF_A_FUNCTION, f"{name}.{node.name} has {length} lines"
+
+
+@each_module
+def test_module_says_what_it_is(name: str) -> None:
+    """One sentence at its top, but for an empty `__init__`."""
+    tree = TREES[name]
+    assert ast.get_docstring(tree) or not tree.body
+
+
+def test_no_room_for_everything() -> None:
+    """Names under which anything could be put."""
+    banned = {"utils", "util", "helpers", "helper", "common", "base", "manager", "core", "misc"}
+    assert not {part for name in MODULES for part in name.split(".")} & banned
