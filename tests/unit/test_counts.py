@@ -1,0 +1,109 @@
+"""Sparse vectors of whole numbers: the laws of addition, packing, sums of real numbers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.profile.counts import (
+    LARGEST,
+    ZERO,
+    Counts,
+    Placed,
+    add,
+    add_into,
+    decode,
+    encode,
+    gather,
+    negative,
+    ones,
+    place_sum,
+    read_sum,
+)
+
+SIZE = 60
+amounts = st.integers(-(2**40), 2**40).filter(bool)
+sparse = st.dictionaries(st.integers(0, SIZE - 1), amounts, max_size=12).map(
+    lambda found: Counts(
+        np.array(sorted(found), np.int64), np.array([found[place] for place in sorted(found)], np.int64)
+    )
+)
+
+
+def dense(counts: Counts) -> list[int]:
+    vector = np.zeros(SIZE, np.int64)
+    add_into(vector, counts)
+    return vector.tolist()
+
+
+def same(first: Counts, second: Counts) -> bool:
+    return first.place.tolist() == second.place.tolist() and first.amount.tolist() == second.amount.tolist()
+
+
+@given(sparse, sparse, sparse)
+def test_addition_is_associative_and_commutative_and_zero_changes_nothing(a, b, c):
+    assert same(add(add(a, b), c), add(a, add(b, c)))
+    assert same(add(a, b), add(b, a))
+    assert same(add(a, b, c), add(c, a, b))
+    assert same(add(a, ZERO), a)
+    assert dense(add(a, b)) == [x + y for x, y in zip(dense(a), dense(b), strict=True)]
+
+
+@given(sparse)
+def test_the_negative_takes_away_and_leaves_no_zeros_behind(a):
+    assert same(add(a, negative(a)), ZERO)
+    assert same(negative(negative(a)), a)
+
+
+@given(sparse)
+def test_what_was_packed_comes_back(a):
+    back = decode(encode(a))
+    assert same(back, a)
+    assert back.place.dtype == back.amount.dtype == np.int64
+
+
+@pytest.mark.parametrize("amount", [1, -1, 2**31 - 1, 2**31, -(2**31) - 1, 2**62, -(2**62)])
+def test_large_amounts_are_packed_whole(amount):
+    assert decode(encode(Counts(np.array([7]), np.array([amount])))).amount.tolist() == [amount]
+
+
+placements = st.lists(st.tuples(st.integers(0, SIZE - 1), st.integers(-5, 5)), min_size=1, max_size=30)
+
+
+@given(placements, st.lists(st.integers(0, 3), min_size=30, max_size=30))
+def test_gathering_by_group_equals_gathering_each_group_alone(placed, groups):
+    row = np.arange(len(placed), dtype=np.int64)
+    place, amount = (np.array(column, np.int64) for column in zip(*placed, strict=True))
+    group = np.array(groups[: len(placed)], np.int64)
+    found = gather([Placed(row, place, amount), ones(row, place)], group, 4, SIZE)
+    for number, counts in enumerate(found):
+        expected = [0] * SIZE
+        for at, by, own in zip(place.tolist(), amount.tolist(), group.tolist(), strict=True):
+            expected[at] += (by + 1) * (own == number)
+        assert dense(counts) == expected
+        assert (counts.amount != 0).all()
+        assert (np.diff(counts.place) > 0).all()
+
+
+def test_a_group_without_rows_is_zero():
+    row = np.array([0, 1], np.int64)
+    assert same(gather([ones(row, row)], np.array([0, 2]), 3, SIZE)[1], ZERO)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40))
+def test_a_sum_of_real_numbers_is_exact_to_half_a_part_a_value(values):
+    row = np.arange(len(values), dtype=np.int64)
+    (counts,) = gather(place_sum(row, 3, np.array(values)), np.zeros(len(values), np.int64), 1, SIZE)
+    vector = np.zeros(SIZE, np.int64)
+    add_into(vector, counts)
+    assert read_sum(vector, 3) == pytest.approx(math.fsum(values), rel=1e-15, abs=len(values) * 2.0**-33)
+
+
+def test_a_value_beyond_the_largest_counts_as_the_largest():
+    row = np.arange(3, dtype=np.int64)
+    (counts,) = gather(place_sum(row, 0, np.array([1e300, np.inf, -1e300])), np.zeros(3, np.int64), 1, SIZE)
+    assert dense(counts)[:2] == [int(LARGEST), 0]

@@ -1,0 +1,238 @@
+"""When a model runs: at once, then on schedule; never twice at a time; nothing is lost and nothing is left."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from exporter.config import parse
+from exporter.scheduler import Scheduler, interval, trigger, unusable
+from exporter.settings import Schedule
+
+MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
+
+
+def until(true: Callable[[], object], seconds: float = 10.0) -> None:
+    """Wait for something to come true."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def skipped() -> list[tuple[str, str]]:
+    return []
+
+
+@pytest.fixture
+def scheduler(skipped: list[tuple[str, str]]) -> Iterator[Scheduler]:
+    made = Scheduler(lambda name, reason: skipped.append((name, reason)))
+    made.start()
+    yield made
+    made.stop(5)
+
+
+def every(seconds: float) -> Schedule:
+    return Schedule.model_construct(every=seconds, cron=None)
+
+
+def following(line: str, start: datetime, count: int) -> list[datetime]:
+    """The next moments of a cron line."""
+    own, moments, previous = trigger(Schedule(cron=line)), [], None
+    for _ in range(count):
+        previous = own.get_next_fire_time(previous, start if previous is None else previous + timedelta(seconds=1))
+        moments.append(previous)
+    return moments
+
+
+@pytest.mark.parametrize(
+    ("field", "days"),
+    [
+        ("*", "Mon Tue Wed Thu Fri Sat Sun"),
+        ("1", "Mon"),
+        ("0", "Sun"),
+        ("7", "Sun"),
+        ("1-5", "Mon Tue Wed Thu Fri"),
+        ("5-7", "Fri Sat Sun"),
+        ("*/2", "Tue Thu Sat Sun"),
+        ("1-5/2", "Mon Wed Fri"),
+        ("3/2", "Wed Fri"),
+        ("0,6", "Sat Sun"),
+        ("mon-fri", "Mon Tue Wed Thu Fri"),
+        ("SUN,Wed", "Wed Sun"),
+    ],
+)
+def test_weekdays_are_those_of_cron(field: str, days: str) -> None:
+    """Cron's week starts on Sunday with 0; the library's own would start on Monday."""
+    wanted = days.split()
+    found = following(f"30 6 * * {field}", MONDAY, len(wanted))
+    assert [moment.strftime("%a") for moment in found] == wanted
+    assert all((moment.hour, moment.minute) == (6, 30) for moment in found)
+    assert found[-1] - MONDAY < timedelta(days=7)
+
+
+@pytest.mark.parametrize("field", ["8", "x", "5-1", "1-", "-1", "1/0", "1/x", "1//2", "mon-8", ""])
+def test_weekdays_that_there_are_not(field: str) -> None:
+    """A mistake is a ValueError with the field in it."""
+    with pytest.raises(ValueError, match="is no day of the week") if field else pytest.raises(ValueError):
+        trigger(Schedule.model_construct(every=None, cron=f"* * * * {field}"))
+
+
+def test_other_cron_fields() -> None:
+    """Minute, hour, day and month in their places, in UTC."""
+    assert following("15 3 1 */6 *", MONDAY, 2) == [
+        datetime(2026, 7, 1, 3, 15, tzinfo=UTC),
+        datetime(2027, 1, 1, 3, 15, tzinfo=UTC),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "seconds"),
+    [
+        ({"every": "90s"}, 90),
+        ({"cron": "*/5 * * * *"}, 300),
+        ({"cron": "0 * * * *"}, 3600),
+        ({"cron": "0 6 * * *"}, 86400),
+        ({"cron": "0 6 * * 1-5"}, 3 * 86400),
+        ({"cron": "0 6 * * 0"}, 7 * 86400),
+    ],
+)
+def test_interval_is_the_longest_pause(schedule: dict[str, str], seconds: float) -> None:
+    """What alerts about a late task compare with: over the weekend, too."""
+    assert interval(Schedule.model_validate(schedule)) == seconds
+
+
+def test_unusable_lines_are_told_with_their_place() -> None:
+    """Five fields that say nothing: found before anything runs, for every model."""
+    text = "models:" + "".join(
+        f"""
+  - name: {name}
+    task: binary
+    columns: {{timestamp: t, prediction: p}}
+    reference: {{files: r}}
+    predictions: {{files: p}}
+    schedule: {{cron: "{line}"}}"""
+        for name, line in (("a", "61 * * * *"), ("b", "* * * * *"), ("c", "* * * * 9"))
+    )
+    wrong = unusable(parse(text, Path("c.yml")))
+    assert [one.place for one in wrong] == [("models", 0, "schedule", "cron"), ("models", 2, "schedule", "cron")]
+    assert all(one.message.startswith("no cron line: ") for one in wrong)
+
+
+def test_runs_at_once_and_again(scheduler: Scheduler) -> None:
+    """The first time without waiting for the schedule."""
+    hourly, often = [], []
+    scheduler.set("hourly", every(3600), lambda: hourly.append(1))
+    scheduler.set("often", every(0.05), lambda: often.append(1))
+    until(lambda: len(often) >= 3 and hourly)
+    assert len(hourly) == 1
+    following_run = scheduler.next_run("hourly")
+    assert following_run is not None
+    assert 3590 < following_run - time.time() <= 3600
+    assert scheduler.next_run("nothing") is None
+
+
+def test_never_twice_at_a_time(scheduler: Scheduler, skipped: list[tuple[str, str]]) -> None:
+    """A run that is due while the one before still runs is left out and counted."""
+    go, most, now = threading.Event(), [0], [0]
+
+    def work() -> None:
+        now[0] += 1
+        most[0] = max(most[0], now[0])
+        go.wait(10)
+        now[0] -= 1
+
+    scheduler.set("slow", every(0.05), work)
+    until(lambda: len(skipped) >= 2)
+    go.set()
+    assert set(skipped) == {("slow", "overlap")}
+    assert most == [1]
+
+
+def test_a_slow_model_holds_up_no_other(scheduler: Scheduler) -> None:
+    """There is another thread for it."""
+    go, done = threading.Event(), []
+    scheduler.set("slow", every(3600), lambda: go.wait(10))
+    scheduler.set("quick", every(0.05), lambda: done.append(1))
+    until(lambda: len(done) >= 3)
+    go.set()
+
+
+def test_a_failed_run_is_not_the_last(scheduler: Scheduler) -> None:
+    """An exception ends that run alone."""
+    runs = []
+
+    def work() -> None:
+        runs.append(1)
+        raise RuntimeError("as the test wants it")
+
+    scheduler.set("broken", every(0.05), work)
+    until(lambda: len(runs) >= 3)
+
+
+def test_new_work_under_the_same_name(scheduler: Scheduler, skipped: list[tuple[str, str]]) -> None:
+    """It runs at once, also while the old work has not ended; what the old one missed is not counted for it."""
+    go, started, new = threading.Event(), threading.Event(), []
+
+    def old() -> None:
+        started.set()
+        go.wait(10)
+
+    scheduler.set("model", every(3600), old)
+    assert started.wait(5)
+    scheduler.set("model", every(3600), lambda: new.append(1))
+    until(lambda: new)
+    go.set()
+    assert skipped == []
+
+
+def test_removed_work_runs_no_more(scheduler: Scheduler) -> None:
+    """And to remove what is not there is no mistake."""
+    runs = []
+    scheduler.set("model", every(0.02), lambda: runs.append(1))
+    until(lambda: runs)
+    scheduler.remove("model")
+    scheduler.remove("model")
+    time.sleep(0.1)
+    count = len(runs)
+    time.sleep(0.15)
+    assert len(runs) == count
+    assert scheduler.next_run("model") is None
+
+
+def test_stop_waits_a_while() -> None:
+    """What is running may end; what does not is told."""
+    scheduler, ended = Scheduler(lambda *_: None), []
+
+    def work() -> None:
+        time.sleep(0.3)
+        ended.append(1)
+
+    scheduler.start()
+    scheduler.set("model", every(3600), work)
+    until(lambda: scheduler.next_run("model") and scheduler.next_run("model") > time.time() + 10)  # type: ignore[operator]
+    assert scheduler.stop(5)
+    assert ended == [1]
+
+
+def test_stop_does_not_wait_for_ever() -> None:
+    """A run that hangs is left."""
+    scheduler, go, started = Scheduler(lambda *_: None), threading.Event(), threading.Event()
+
+    def work() -> None:
+        started.set()
+        go.wait(20)
+
+    scheduler.start()
+    scheduler.set("model", every(3600), work)
+    assert started.wait(5)
+    before = time.monotonic()
+    assert not scheduler.stop(0.2)
+    assert time.monotonic() - before < 2
+    go.set()
