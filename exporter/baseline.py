@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 
+from exporter.calibrate import DAY, calibrations, units_of
+from exporter.drift.calibration import Calibration, from_plain, to_plain
 from exporter.profile import categorical, numeric
 from exporter.profile import model as profile
 from exporter.profile.batch import as_outcomes, labels_of, read_batch
-from exporter.profile.counts import Counts, add_into, decode, encode, gather
+from exporter.profile.counts import Counts, Placed, add_into, decode, encode, gather, keep_rows
 from exporter.profile.model import Batch, Bins, Column, ModelBins
 from exporter.profile.outcome import ClassBins, Outcomes, RegressionBins
-from exporter.rows import NO_TIME, SECOND, CategoryColumn, Ints, times
+from exporter.rows import NO_TIME, SECOND, CategoryColumn, Ints, local_days, times
 from exporter.schema import Schema, SchemaError, from_json, infer, to_json
 from exporter.settings import Model
 
@@ -24,14 +27,23 @@ from exporter.settings import Model
 class Baseline:
     """What the current rows are compared against; never changes once it is made.
 
-    newest: newest event time of the reference in seconds, None where it has no times.
+    newest: newest event time of the reference in seconds, None where it has no times. calibrations: window ->
+    thresholds learned from the reference, for the windows that it can teach.
     """
 
-    def __init__(self, schema: Schema, bins: ModelBins, counts: Counts, newest: float | None):
+    def __init__(
+        self,
+        schema: Schema,
+        bins: ModelBins,
+        counts: Counts,
+        newest: float | None,
+        calibrations: Mapping[str, Calibration],
+    ):
         self.schema = schema
         self.bins = bins
         self.counts = counts
         self.newest = newest
+        self.calibrations = calibrations
 
     @cached_property
     def vector(self) -> Ints:
@@ -62,7 +74,9 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
     for part in bins.place_outcomes(select(outcomes, labelled)):
         placed.append(part._replace(row=rows[part.row]))
     counts = gather(placed, np.zeros(batch.rows, np.int64), 1, bins.size)[0]
-    return Baseline(schema, bins, counts, _newest(model, reference))
+    timestamp = _timestamps(model, reference)
+    learned = calibrations(model, bins, _units(model, bins, placed, timestamp))
+    return Baseline(schema, bins, counts, _newest(timestamp), learned)
 
 
 def usable(bins: ModelBins, outcomes: Outcomes) -> np.ndarray:
@@ -109,11 +123,32 @@ def _fit_column(column: Column, most: int) -> Bins:
     return numeric.fit(column.values[column.valid & ~np.isnan(column.values)], most)
 
 
-def _newest(model: Model, reference: pa.Table) -> float | None:
+def _timestamps(model: Model, reference: pa.Table) -> Ints:
+    """Return the reference's event times in microseconds; none at all where it has no such column."""
     if model.columns.timestamp not in reference.column_names:
-        return None
-    newest = int(times(reference[model.columns.timestamp], model.columns.timezone).max())
+        return np.full(len(reference), NO_TIME, np.int64)
+    return times(reference[model.columns.timestamp], model.columns.timezone)
+
+
+def _newest(timestamp: Ints) -> float | None:
+    newest = int(timestamp.max())
     return None if newest == NO_TIME else newest / SECOND
+
+
+def _units(model: Model, bins: ModelBins, placed: list[Placed], timestamp: Ints) -> dict[int, list[Counts]]:
+    """Cut the reference into its units of time (seconds -> profiles in order); a day is the model's local day."""
+    known = timestamp != NO_TIME
+    if not known.any():
+        return {}
+    rows = [keep_rows(part, known) for part in placed]
+    found = {}
+    for unit in {units_of(window.seconds) for window in model.windows}:
+        start = local_days(timestamp, known, model.timezone) if unit == DAY else timestamp // (unit * SECOND)
+        starts, group = np.unique(start[known], return_inverse=True)
+        groups = np.zeros(len(timestamp), np.int64)
+        groups[known] = group
+        found[unit] = gather(rows, groups, len(starts), bins.size)
+    return found
 
 
 def dump(baseline: Baseline) -> tuple[str, bytes]:
@@ -122,6 +157,7 @@ def dump(baseline: Baseline) -> tuple[str, bytes]:
         "schema": to_json(baseline.schema),
         "bins": profile.to_json(baseline.bins),
         "newest": baseline.newest,
+        "calibrations": {window: to_plain(one) for window, one in baseline.calibrations.items()},
     }
     return json.dumps(plain), encode(baseline.counts)
 
@@ -130,4 +166,5 @@ def restore(text: str, counts: bytes) -> Baseline:
     """Read what `dump` wrote."""
     plain = json.loads(text)
     bins = profile.from_json(plain["bins"])
-    return Baseline(from_json(plain["schema"]), bins, decode(counts), plain["newest"])
+    learned = {window: from_plain(one) for window, one in plain["calibrations"].items()}
+    return Baseline(from_json(plain["schema"]), bins, decode(counts), plain["newest"], learned)

@@ -9,17 +9,18 @@ import pyarrow as pa
 
 from exporter import evaluate
 from exporter.baseline import Baseline, fit
-from exporter.drift.thresholds import CHANCE
-from exporter.drift.univariate import METHODS, Sample
+from exporter.drift.thresholds import in_force
+from exporter.drift.univariate import Sample
 from exporter.evaluate import View
 from exporter.mistakes import Wrong
+from exporter.parts import sample
 from exporter.profile.batch import Log, read_labels, read_log
 from exporter.profile.counts import add_into, gather
 from exporter.profile.numeric import NumericBins
 from exporter.quality import quality
 from exporter.rows import SECOND, NumericColumn
 from exporter.schema import SchemaError
-from exporter.settings import Levels, Model
+from exporter.settings import Model
 from exporter.sources import files
 
 Report = dict[str, Any]
@@ -118,47 +119,54 @@ def _judgement(model: Model, baseline: Baseline, rows: Log) -> Report:
         "series_about": series,
         "rows_needed": {"drift": model.drift.min_rows, "performance": model.performance.min_rows},
         "rows_expected_per_window": expected,
+        "learned": [_learned(baseline, window.name) for window in model.windows],
         "thresholds": _thresholds(model, baseline, expected),
     }
 
 
-def _thresholds(model: Model, baseline: Baseline, expected: dict[str, int]) -> list[Report]:
-    """Return per window and method, in the score's unit: the threshold in force, and what chance alone may give.
+def _learned(baseline: Baseline, window: str) -> str:
+    """Say where a window's thresholds come from."""
+    found = baseline.calibrations.get(window)
+    if found is None or not found.nulls:
+        return f"window {window}: the reference has too few days with rows to learn thresholds: default effects hold"
+    return f"window {window}: thresholds learned from {found.units} days of the reference"
 
-    Both depend on the column; these are the largest. effect: what is configured, in the method's own unit.
+
+def _thresholds(model: Model, baseline: Baseline, expected: dict[str, int]) -> list[Report]:
+    """Return per window and method, in the score's unit: the lowest and the highest threshold in force over features.
+
+    At the number of rows to be expected. blind: features that the method cannot judge in this window.
     """
     table = []
     for window, rows in expected.items():
         if rows < model.drift.min_rows:
             continue
-        noise: dict[str, float] = {}
-        in_force: dict[str, float] = {}
+        calibration = baseline.calibrations.get(window)
+        limits: dict[str, list[float]] = {}
+        blind: dict[str, list[str]] = {}
         for name, bins in baseline.bins.features.items():
-            numeric = isinstance(bins, NumericBins)
-            part = baseline.bins.part(baseline.vector, f"feature:{name}")
-            reference = evaluate.sample(bins, part)
+            reference = sample(bins, baseline.bins.part(baseline.vector, f"feature:{name}"))
             if not reference.rows:
                 continue
             current = Sample(np.maximum(reference.bins * rows // reference.rows, 0))
             current.rows = rows
-            for method in model.drift.numeric if numeric else model.drift.categorical:
-                value = METHODS[method].noise(reference, current, CHANCE)
-                noise[method] = max(noise.get(method, 0.0), value)
-                effect = _effect(model, method)
-                if effect is not None:
-                    threshold = max(METHODS[method].threshold(effect, reference, current), value)
-                    in_force[method] = max(in_force.get(method, 0.0), threshold)
+            for method in model.drift.numeric if isinstance(bins, NumericBins) else model.drift.categorical:
+                settings = model.drift.threshold
+                found = in_force(f"feature:{name}", method, reference, current, settings, calibration)
+                limits.setdefault(method, []).extend(list(found.values())[:1])
+                if not found and settings.is_calibrated(method):
+                    blind.setdefault(method, []).append(name)
         table += [
-            {"window": window, "method": m, "effect": _effect(model, m), "in_force": in_force.get(m), "smallest": least}
-            for m, least in noise.items()
+            {
+                "window": window,
+                "method": method,
+                "lowest": min(found, default=None),
+                "highest": max(found, default=None),
+                "blind": blind.get(method, []),
+            }
+            for method, found in limits.items()
         ]
     return table
-
-
-def _effect(model: Model, method: str) -> float | None:
-    """Return the configured effect of the lowest severity, or the method's default."""
-    levels = model.drift.threshold.get(method, Levels(warning=METHODS[method].warning))
-    return next((value for _, value in levels.items()), None)
 
 
 def _label_mistakes(model: Model, baseline: Baseline) -> list[Wrong]:
@@ -182,19 +190,17 @@ def show(report: Report) -> list[str]:
         lines += [f"    {name}: {kind}" for name, kind in report["columns"].items()]
         lines += [f"    {name}: not monitored, {reason}" for name, reason in report["skipped"].items()]
     if "sample" in report:
-        sample = report["sample"]
-        lines.append(f"  newest file {sample['file']}: {sample['rows']} rows")
+        newest = report["sample"]
+        lines.append(f"  newest file {newest['file']}: {newest['rows']} rows")
         for window, rows in report.get("rows_expected_per_window", {}).items():
             needed = report["rows_needed"]["drift"]
             verdict = "enough" if rows >= needed else f"too few, {needed} are needed: the window will be insufficient"
             lines.append(f"  window {window}: about {rows} rows expected, {verdict}")
+        lines += [f"    {line}" for line in report.get("learned", [])]
         for row in report.get("thresholds", []):
-            above = (
-                f"counts above {row['in_force']:.4g} (effect {row['effect']})"
-                if row["in_force"] is not None
-                else "never counts"
-            )
-            lines.append(f"    {row['window']} {row['method']}: {above}, chance alone may give {row['smallest']:.4g}")
+            blind = f"; blind: {', '.join(row['blind'])}" if row["blind"] else ""
+            above = f"counts above {row['lowest']:.4g} to {row['highest']:.4g}" if row["lowest"] else "never counts"
+            lines.append(f"    {row['window']} {row['method']}: {above}, by feature{blind}")
         if "series_about" in report:
             lines.append(f"  about {report['series_about']} series")
     return lines

@@ -13,8 +13,9 @@ import yaml
 from pydantic import ValidationError
 
 from exporter.consistency import Place, conflicts
+from exporter.fields import Settings
 from exporter.mistakes import MISSING, Lines, Mistake, Wrong, explain, mend
-from exporter.settings import Config, Model, Settings, Source, Store
+from exporter.settings import Config, Model, Source, Store
 
 _ALTERNATIVES = ({"every", "cron"}, {"max", "increase"})
 _ROUNDS = 5

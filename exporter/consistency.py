@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from exporter import duration
+from exporter.fields import nearest
 from exporter.performance.metrics import LOWER_IS_BETTER, METRICS, SIGNED
-from exporter.settings import Config, Model, nearest
+from exporter.settings import Config, Model
 
 Place = tuple[str | int, ...]
 

@@ -1,7 +1,7 @@
 """`model-exporter demo`: a real model of 2013, its log moved to now and still growing, and all that watches it.
 
-The log's times are moved so that the demo starts in the twelfth hour of a real outage of the weather feed. After its
-last row the log starts over, a whole number of weeks later, for as long as one watches.
+The log's times are moved by whole days, so that the demo starts 6 to 30 hours into a real outage of the weather feed.
+After its last row the log goes on with its first ones, for as long as one watches.
 """
 
 from __future__ import annotations
@@ -28,12 +28,18 @@ from exporter.duration import show
 from exporter.rows import SECOND
 
 log = logging.getLogger("exporter.demo")
-ANCHOR = int(datetime(2013, 12, 31, 12, tzinfo=UTC).timestamp()) * SECOND  # the log's moment that becomes now
+_DAY = 86_400 * SECOND
+_OUTAGE = int(datetime(2013, 12, 31, 6, tzinfo=UTC).timestamp()) * SECOND  # the weather feed stopped at midnight
 END = int(datetime(2014, 1, 1, 5, tzinfo=UTC).timestamp()) * SECOND  # just after the log's last row
 CYCLE = 39 * 7 * 86400 * SECOND  # after its end the log goes on with its 39 weeks before the end
 HISTORY = 5 * 7 * 86400 * SECOND
 _TICK_SECONDS = 5.0
 _STOP_SECONDS = 10.0
+
+
+def anchor_of(start: int) -> int:
+    """Return the log's moment that becomes `start`: in its outage, at the same time of day."""
+    return _OUTAGE + (start - _OUTAGE) % _DAY
 
 
 def share(name: str) -> Path:
@@ -43,11 +49,15 @@ def share(name: str) -> Path:
 
 
 class Replay:
-    """Writes the example's log as if it happened now, `speed` times as fast; times are microseconds."""
+    """Writes the example's log as if it happened now, `speed` times as fast; times are microseconds.
 
-    def __init__(self, example: Path, folder: Path, start: int, speed: float):
+    anchor: the log's moment that becomes `start`; left out, that of `anchor_of`.
+    """
+
+    def __init__(self, example: Path, folder: Path, start: int, speed: float, anchor: int | None = None):
         self._folder = folder
         self._start = start
+        self._anchor = anchor_of(start) if anchor is None else anchor
         self._speed = speed
         self._tables = {
             "predictions": (_read(example / "predictions"), "timestamp"),
@@ -58,12 +68,12 @@ class Replay:
         pq.write_table(self._moved(pq.read_table(example / "reference.parquet"), 0), folder / "reference.parquet")
         self._written = start
         for name, (table, column) in self._tables.items():
-            past = self._between(table, column, ANCHOR - HISTORY, ANCHOR)
+            past = self._between(table, column, self._anchor - HISTORY, self._anchor)
             pq.write_table(past, folder / name / "history.parquet")
 
     def advance(self, now: int) -> int:
         """Append what happened since the last call to today's files; return the number of new predictions."""
-        begin, end = (ANCHOR + int((at - self._start) * self._speed) for at in (self._written, now))
+        begin, end = (self._anchor + int((at - self._start) * self._speed) for at in (self._written, now))
         self._written = now
         rows = 0
         for name, (table, column) in self._tables.items():
@@ -91,7 +101,7 @@ class Replay:
         for column in ("timestamp", "label_timestamp"):
             if column in table.column_names:
                 old = table[column].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-                since = pc.divide(pc.add(old, cycle * CYCLE - ANCHOR).cast(pa.float64()), self._speed)
+                since = pc.divide(pc.add(old, cycle * CYCLE - self._anchor).cast(pa.float64()), self._speed)
                 new = pc.add(since.cast(pa.int64(), safe=False), self._start).cast(pa.timestamp("us", "UTC"))
                 table = table.set_column(table.column_names.index(column), column, new)
         if cycle:
@@ -117,10 +127,24 @@ def _json(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
+# Days that pass in minutes cannot be told from the reference's: no thresholds are learned from it.
+_CONSTANTS = """
+    drift:
+      threshold:
+        ks: {warning: 0.4}
+        wasserstein: {warning: 0.9}
+        psi: {warning: 1.2}
+        jensen_shannon: {warning: 0.45}
+        chi2: {warning: 0.2}
+        l_infinity: {warning: 0.2}
+"""
+
+
 def configuration(example: Path, folder: Path, speed: float) -> Path:
     """Write the example's configuration into the folder, its lengths of time fitted to the speed."""
     text = (example / "model-exporter.yml").read_text(encoding="utf-8")
     if speed != 1:
+        text += _CONSTANTS
         for length in ("24h", "7d"):
             seconds = {"24h": 86400, "7d": 604800}[length] / speed
             text = text.replace(length, show(max(round(seconds / 60), 2) * 60))

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-import numpy as np
-
 from exporter.baseline import Baseline
+from exporter.drift.calibration import Calibration
 from exporter.drift.thresholds import Drift, adjusted, judge
-from exporter.drift.univariate import Sample
+from exporter.fields import Levels
+from exporter.parts import Part, columns
 from exporter.performance.metrics import LOWER_IS_BETTER, scores
 from exporter.profile import categorical, numeric, outcome
 from exporter.profile.categorical import CategoryBins
-from exporter.profile.model import Bins
 from exporter.profile.numeric import NumericBins
 from exporter.profile.outcome import ClassBins, RegressionBins
 from exporter.readings import Readings
 from exporter.rows import Ints, canonical
-from exporter.settings import Levels, Limit, Model
+from exporter.settings import Limit, Model
 
 ALL = "all"
 MOST_BINS = 20
@@ -69,49 +68,11 @@ def drift(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
     for view in views:
         enough = int(baseline.bins.part(view.vector, "rows")[0]) >= model.drift.min_rows
         states[view.version, view.window] = "ok" if enough else "insufficient"
-        parts = _parts(baseline, view, failed)
-        judged = _judged(model, view, parts, failed)
+        parts = columns(baseline.bins, baseline.vector, view.vector, failed)
+        judged = _judged(model, view, parts, baseline.calibrations.get(view.window), failed)
         dropped += _features(model, view, parts, judged, readings)
         _outputs(model, view, parts, judged, readings)
     return Found(readings, states, failed, dropped)
-
-
-class Part(NamedTuple):
-    """One column's bins, and its counts of reference and window."""
-
-    bins: Bins
-    raw: tuple[Ints, Ints]
-    reference: Sample
-    current: Sample
-
-
-def _parts(baseline: Baseline, view: View, failed: dict[str, str]) -> dict[str, Part]:
-    """Return every column by the name of its part; one that cannot be read is named in `failed`."""
-    bins = baseline.bins
-    wanted: dict[str, Bins] = {f"feature:{name}": own for name, own in bins.features.items()}
-    wanted |= {"prediction": bins.prediction, **{f"score:{i}": own for i, own in enumerate(bins.scores)}}
-    if bins.label is not None:
-        wanted["label"] = bins.label
-    parts = {}
-    for name, own in wanted.items():
-        raw = (bins.part(baseline.vector, name), bins.part(view.vector, name))
-        try:
-            parts[name] = Part(own, raw, *(sample(own, counts) for counts in raw))
-        except (ArithmeticError, ValueError, IndexError) as error:
-            failed[name] = f"{type(error).__name__}: {error}"
-    if isinstance(bins.outcomes, ClassBins):
-        known = CategoryBins(bins.outcomes.classes)
-        tables = [
-            np.append(outcome.read_classes(bins.outcomes, bins.part(v, "outcome")).confusion.sum(axis=1), (0, 0))
-            for v in (baseline.vector, view.vector)
-        ]
-        parts["label"] = Part(known, (tables[0], tables[1]), *(sample(known, counts) for counts in tables))
-    return parts
-
-
-def sample(bins: Bins, counts: Ints) -> Sample:
-    """Return a column's counts as what the statistics read."""
-    return numeric.sample(bins, counts) if isinstance(bins, NumericBins) else categorical.sample(bins, counts)
 
 
 def _is_judged(model: Model, part: str, window: str) -> bool:
@@ -119,12 +80,14 @@ def _is_judged(model: Model, part: str, window: str) -> bool:
     return feature is None or feature.windows is None or window in feature.windows
 
 
-def _judged(model: Model, view: View, parts: Mapping[str, Part], failed: dict[str, str]) -> dict[str, Drift]:
+def _judged(
+    model: Model, view: View, parts: Mapping[str, Part], learned: Calibration | None, failed: dict[str, str]
+) -> dict[str, Drift]:
     """Judge the columns that count in this window; one that cannot be judged is named in `failed`."""
     judged = {}
     for name, part in parts.items():
         try:
-            one = _judge(model, part) if _is_judged(model, name, view.window) else None
+            one = _judge(model, name, part, learned) if _is_judged(model, name, view.window) else None
         except (ArithmeticError, ValueError, IndexError) as error:
             failed[name] = f"{type(error).__name__}: {error}"
             continue
@@ -133,12 +96,12 @@ def _judged(model: Model, view: View, parts: Mapping[str, Part], failed: dict[st
     return judged
 
 
-def _judge(model: Model, part: Part) -> Drift | None:
+def _judge(model: Model, column: str, part: Part, calibration: Calibration | None) -> Drift | None:
     """Judge one column; None where the window has too few values in it."""
     if part.current.rows < model.drift.min_rows or not part.reference.rows:
         return None
     methods = model.drift.numeric if isinstance(part.bins, NumericBins) else model.drift.categorical
-    return judge(part.reference, part.current, methods, model.drift.threshold)
+    return judge(column, part.reference, part.current, methods, model.drift.threshold, calibration)
 
 
 def _features(model: Model, view: View, parts: Mapping[str, Part], judged: Mapping[str, Drift], out: Readings) -> int:
@@ -146,8 +109,9 @@ def _features(model: Model, view: View, parts: Mapping[str, Part], judged: Mappi
     labels = (model.name, view.version, view.window)
     features = {name: part for name, part in parts.items() if name.startswith("feature:")}
     drifts = {name: judged[name] for name in features if name in judged}
-    if drifts:
-        ratio = sum(one.detected for one in drifts.values()) / len(drifts)
+    told = [one for one in drifts.values() if one.thresholds]
+    if told:
+        ratio = sum(one.detected for one in told) / len(told)
         out.put("model_drifted_features_ratio", *labels, ALL, value=ratio)
     p_values = _adjusted(drifts)
     given = model.columns.features or {}
@@ -162,7 +126,8 @@ def _features(model: Model, view: View, parts: Mapping[str, Part], judged: Mappi
         feature, own = name.removeprefix("feature:"), Readings()
         if name in drifts:
             _put_drift(own, "model_feature_drift", drifts[name], p_values[name], (*labels, ALL), (feature,))
-            own.put("model_feature_drift_detected", *labels, ALL, feature, value=drifts[name].detected)
+            if drifts[name].thresholds:  # else it is blind: no verdict
+                own.put("model_feature_drift_detected", *labels, ALL, feature, value=drifts[name].detected)
         _put_distribution(own, labels, feature, features[name])
         if number < model.max_features:
             out.extend(own)
@@ -179,10 +144,12 @@ def _outputs(model: Model, view: View, parts: Mapping[str, Part], judged: Mappin
     for name, one in outputs.items():
         own = names.get(name, name)
         _put_drift(out, "model_prediction_drift", one, p_values[name], labels, (own,))
-        out.put("model_prediction_drift_detected", *labels, own, value=one.detected)
+        if one.thresholds:
+            out.put("model_prediction_drift_detected", *labels, own, value=one.detected)
     if "label" in judged:
         _put_drift(out, "model_label_drift", judged["label"], judged["label"].p_values, labels, ())
-        out.put("model_label_drift_detected", *labels, value=judged["label"].detected)
+        if judged["label"].thresholds:
+            out.put("model_label_drift_detected", *labels, value=judged["label"].detected)
     _put_outputs(out, model, labels, parts)
 
 

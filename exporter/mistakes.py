@@ -10,7 +10,8 @@ from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 import yaml
 
 from exporter.consistency import Place
-from exporter.settings import Config, Settings, nearest
+from exporter.fields import Settings, nearest
+from exporter.settings import Config
 
 _MOST_KEYS = 6
 MISSING = "is missing"

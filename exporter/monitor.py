@@ -156,8 +156,6 @@ class Monitor:
         self._attempt(name, now, work)
         return found[0] if found else None
 
-    # --- ingest -----------------------------------------------------------------------------------------------
-
     def _ingest(self, now: float) -> None:
         baseline = self._load_baseline()
         bucket = self.model.bucket_seconds
@@ -190,7 +188,7 @@ class Monitor:
             found = files.paths(model.reference.files)
             if not found:
                 raise FileNotFoundError(f"no file matches {', '.join(model.reference.files)}")
-            fingerprint = f"{settings} {files.fingerprint(model.reference.files)}"
+            fingerprint = f"{settings} {_learning_hash(model)} {files.fingerprint(model.reference.files)}"
             if stored is not None and stored[0] == fingerprint:
                 record.up, record.errors = True, {}
                 return self._use(self.baseline or restore(stored[1], stored[2]))
@@ -264,10 +262,8 @@ class Monitor:
                 if chunk.error is not None:
                     raise TaskError("source", f"cannot be read: {chunk.error}")
                 if chunk.changed and self.model.columns.id is None:
-                    raise TaskError(
-                        "data",
-                        "was changed after it was read, and without columns.id new rows cannot be told from old ones",
-                    )
+                    sentence = "was changed after it was read, and without columns.id new rows cannot be told from old"
+                    raise TaskError("data", sentence)
                 if chunk.unread:
                     tx.count(self.model.name, self._version or "", {("rejected", "line"): chunk.unread})
                 if chunk.table is not None:
@@ -298,8 +294,6 @@ class Monitor:
     def _buckets(self, start: int, end: int):  # type: ignore[no-untyped-def]
         with self._store.transaction() as tx:
             return tx.buckets(self.model.name, start, end)
-
-    # --- what is known beside the tasks' results ----------------------------------------------------------------
 
     def _views(self) -> list[View]:
         if self._windows is None:
@@ -347,4 +341,10 @@ def _settings_hash(model: Model) -> str:
     """Hash what the bins and buckets depend on; a change of it needs a new baseline."""
     columns = model.columns.model_dump_json(exclude={"features": {"__all__": {"importance", "windows"}}})
     parts = (model.task, columns, model.drift.knots, model.bucket_seconds, str(model.version))
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def _learning_hash(model: Model) -> str:
+    """Hash what learned thresholds depend on beside the bins; a change of it needs the reference again."""
+    parts = ([window.seconds for window in model.windows], model.timezone, model.drift.model_dump_json())
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

@@ -137,6 +137,14 @@ def times(array: pa.ChunkedArray, zone: str) -> Ints:
     return _times_in_text(array, zone)
 
 
+def local_days(timestamp: Ints, known: Bools, zone: str) -> Ints:
+    """Return the number of each moment's local day; 0 where the time is not known."""
+    from pandas import to_datetime
+
+    moments = to_datetime(np.where(known, timestamp, 0), unit="us", utc=True).tz_convert(zone)
+    return np.asarray(moments.tz_localize(None).as_unit("us").asi8 // (86_400 * SECOND), np.int64)
+
+
 def _times_in_text(array: pa.ChunkedArray, zone: str) -> Ints:
     from pandas import Timestamp
 

@@ -113,6 +113,8 @@ class Scheduler:
 
     def stop(self, seconds: float) -> bool:
         """Run nothing more, and wait a while for what is running; return whether it has ended."""
+        if not self._scheduler.running:
+            return True
         self._scheduler.pause()
         self._scheduler.remove_all_jobs()
         deadline = time.monotonic() + seconds

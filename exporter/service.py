@@ -13,6 +13,7 @@ from collections import defaultdict
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
+from weakref import WeakSet
 
 from exporter import __version__
 from exporter.collector import Board
@@ -37,6 +38,7 @@ class Service:
         self.board = Board(loaded.config.series_limit)
         self.board.own(self._readings)
         self.monitors: dict[str, Monitor] = {}  # never changed, only replaced: other threads read it
+        self._shown: WeakSet[Monitor] = WeakSet()
         self._turns: dict[str, threading.Lock] = defaultdict(threading.Lock)
         self._scheduler = Scheduler(self._skipped)
         self._reload_lock = threading.Lock()
@@ -107,6 +109,7 @@ class Service:
             try:
                 if self.monitors.get(name) is monitor and not self._stopping:
                     monitor.run(time.time())
+                    self._shown.add(monitor)
                     self._store_bytes = self.store.bytes()
             except Exception:
                 log.exception("model %s: run failed", name)
@@ -119,12 +122,13 @@ class Service:
 
     def unready(self) -> list[str]:
         """Return why the page is not complete yet; nothing when every model has run once."""
-        return [
-            f"model {name}: task {task} has not run yet"
-            for name, monitor in self.monitors.items()
-            for task, record in monitor.tasks.items()
-            if not record.runs
-        ]
+        reasons = []
+        for name, monitor in self.monitors.items():
+            waiting = [task for task, record in monitor.tasks.items() if not record.runs]
+            reasons += [f"model {name}: task {task} has not run yet" for task in waiting]
+            if not waiting and monitor not in self._shown:
+                reasons.append(f"model {name}: its first results are not on the page yet")
+        return reasons
 
     def _readings(self) -> Readings:
         out = Readings()

@@ -5,63 +5,21 @@ The shape is the public contract (`docs/configuration.md`). What sections must a
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Iterable
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    model_validator,
+)
 
-from exporter import duration
-from exporter.drift.univariate import CATEGORICAL, METHODS, NUMERIC
+from exporter.drift.settings import Drift
+from exporter.fields import Levels, Ratio, Seconds, Settings, WholeSeconds, Zone, level, whole_seconds
 from exporter.rows import canonical
 
 Task = Literal["binary", "multiclass", "regression"]
-Ratio = Annotated[float, Field(ge=0, le=1)]
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Say which known name was meant, or else which there are."""
-    close = difflib.get_close_matches(name, known, 1, 0.6)
-    if close:
-        return f"; did you mean {close[0]}?"
-    return f"; known are {', '.join(sorted(known))}" if known else ""
-
-
-def _seconds(value: object) -> float:
-    seconds = duration.parse(value)
-    if seconds <= 0:
-        raise ValueError("a duration must be longer than 0")
-    return seconds
-
-
-def _whole_seconds(value: object) -> int:
-    seconds = _seconds(value)
-    if seconds != int(seconds):
-        raise ValueError(f"{value!r} is not a whole number of seconds")
-    return int(seconds)
-
-
-Seconds = Annotated[float, BeforeValidator(_seconds)]
-WholeSeconds = Annotated[int, BeforeValidator(_whole_seconds)]
-
-
-def _known_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:
-        raise ValueError(f"unknown time zone {name!r}: use a name like Europe/Berlin") from error
-    return name
-
-
-Zone = Annotated[str, AfterValidator(_known_zone)]
-
-
-class Settings(BaseModel):
-    """A frozen section in which unknown keys are mistakes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
 
 
 class Window(Settings):
@@ -72,7 +30,7 @@ class Window(Settings):
 
 
 def _window(value: object) -> object:
-    return {"name": value, "seconds": _whole_seconds(value)} if not isinstance(value, Window) else value
+    return {"name": value, "seconds": whole_seconds(value)} if not isinstance(value, Window) else value
 
 
 class Retention(Settings):
@@ -185,64 +143,12 @@ class Source(Settings):
         return value
 
 
-class Levels(Settings):
-    """A threshold per severity; a severity that is left out never alerts."""
-
-    warning: float | None = None
-    critical: float | None = None
-
-    def items(self) -> list[tuple[str, float]]:
-        """Return the (severity, threshold) pairs that are set."""
-        pairs = (("warning", self.warning), ("critical", self.critical))
-        return [(severity, value) for severity, value in pairs if value is not None]
-
-
-def _known(kind: str, known: Iterable[str]) -> AfterValidator:
-    def check(name: str) -> str:
-        if name not in known:
-            raise ValueError(f"unknown {kind} {name!r}{nearest(name, known)}")
-        return name
-
-    return AfterValidator(check)
-
-
-CategoricalMethod = Annotated[str, _known("method for categories", CATEGORICAL)]
-
-
-class Drift(Settings):
-    numeric: tuple[Annotated[str, _known("method", NUMERIC)], ...] = ("ks", "wasserstein", "psi", "jensen_shannon")
-    categorical: tuple[CategoricalMethod, ...] = ("chi2", "psi", "jensen_shannon", "l_infinity")
-    multivariate: tuple[str, ...] = ()
-    sequential: tuple[str, ...] = ()
-    threshold: dict[Annotated[str, _known("method", METHODS)], Levels] = Field(default_factory=dict)
-    drifted_features: Levels = Levels(warning=0.5)
-    min_rows: int = Field(default=200, ge=1)
-    knots: int = Field(default=4096, ge=16, le=1_000_000)
-
-    @field_validator("threshold", mode="before")
-    @classmethod
-    def _no_budget(cls, value: Any) -> Any:
-        if isinstance(value, dict) and "false_alarms" in value:
-            message = "false_alarms, calibrated thresholds, is not in this version: "
-            raise ValueError(f"{message}write a constant per method, as in {{psi: {{warning: 0.1}}}}")
-        return value
-
-
-def _level(severity: str) -> BeforeValidator:
-    def read(value: object) -> object:
-        if value is not None and not isinstance(value, int | float | dict):
-            raise ValueError(f"a number, or {{warning: number, critical: number}}, is expected, not {value!r}")
-        return {severity: value} if isinstance(value, int | float) else value
-
-    return BeforeValidator(read)
-
-
 class Limit(Settings):
     """Bounds of one performance metric: an absolute one, or a worst change from the baseline."""
 
-    min: Annotated[Levels | None, _level("critical")] = None
-    max: Annotated[Levels | None, _level("critical")] = None
-    drop: Annotated[Levels | None, _level("warning")] = None
+    min: Annotated[Levels | None, level("critical")] = None
+    max: Annotated[Levels | None, level("critical")] = None
+    drop: Annotated[Levels | None, level("warning")] = None
 
 
 class Performance(Settings):

@@ -10,6 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("here", deadline=None, print_blob=True)  # a busy machine is no mistake of the program
+settings.load_profile("here")
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from exporter.drift.calibration import Calibration, spread_threshold, threshold
+from exporter.drift.settings import Thresholds
 from exporter.drift.univariate import METHODS, Sample
-from exporter.settings import Levels
 
 CHANCE = 0.001  # a threshold is never below the score that chance alone exceeds once in a thousand windows
 
@@ -36,10 +37,17 @@ class Drift(NamedTuple):
         return max(ratios, default=0.0)
 
 
-def judge(reference: Sample, current: Sample, methods: Sequence[str], settings: Mapping[str, Levels]) -> Drift:
+def judge(
+    column: str,
+    reference: Sample,
+    current: Sample,
+    methods: Sequence[str],
+    settings: Thresholds,
+    calibration: Calibration | None,
+) -> Drift:
     """Compare two samples by each method; a score without a value is left out.
 
-    A threshold is the configured effect in the score's unit, or the default one, but at least the noise.
+    calibration: what was learned for windows of this length; None where the reference could not teach it.
     """
     scores: dict[str, float] = {}
     p_values: dict[str, float] = {}
@@ -52,11 +60,39 @@ def judge(reference: Sample, current: Sample, methods: Sequence[str], settings: 
         scores[name] = score
         if method.p_value is not None:
             p_values[name] = method.p_value(score, reference, current)
-        noise = method.noise(reference, current, CHANCE)
-        for severity, effect in settings.get(name, Levels(warning=method.warning)).items():
-            thresholds[name, severity] = max(method.threshold(effect, reference, current), noise)
+        for severity, limit in in_force(column, name, reference, current, settings, calibration).items():
+            thresholds[name, severity] = limit
     detected = any(scores[method] > threshold for (method, _), threshold in thresholds.items())
     return Drift(scores, p_values, thresholds, detected)
+
+
+def in_force(
+    column: str,
+    name: str,
+    reference: Sample,
+    current: Sample,
+    settings: Thresholds,
+    calibration: Calibration | None,
+) -> dict[str, float]:
+    """Return severity -> score above which a column counts as drifted; nothing where it cannot be told (blind).
+
+    In this order: the method's own constants; mean + std deviations, or the budget, as learned from the reference;
+    else the default effect. Never below what chance alone gives at these numbers of rows.
+    """
+    method, own = METHODS[name], settings.of(name)
+    noise = method.noise(reference, current, CHANCE)
+    null = calibration.nulls.get((column, name)) if calibration is not None else None
+    limits: dict[str, float | None]
+    if own is not None and own.std is None:
+        limits = {level: method.threshold(effect, reference, current) for level, effect in own.items()}
+    elif null is None or calibration is None:
+        limits = {"warning": method.threshold(method.warning, reference, current)}
+    elif own is not None and own.std is not None:
+        limits = {level: spread_threshold(null, k, name, reference, current) for level, k in own.std.items()}
+    else:
+        heights = calibration.heights.items()
+        limits = {level: threshold(null, height, name, reference, current) for level, height in heights}
+    return {level: max(limit, noise) for level, limit in limits.items() if limit is not None}
 
 
 def adjusted(p_values: Mapping[str, float]) -> dict[str, float]:

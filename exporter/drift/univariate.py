@@ -51,13 +51,23 @@ class Sample:
         return float(self.sums.sum() / self.rows) if self.rows else float("nan")
 
     @cached_property
+    def places(self) -> Floats:
+        """Mean of the values per cell; NaN where a cell has none."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = np.where(self.cells > 0, self.sums / self.cells, np.nan)
+        at_knots = np.arange(len(self.cells)) % 2 == 1
+        means[at_knots] = np.where(self.cells[at_knots] > 0, self.knots, np.nan)
+        return means
+
+    @cached_property
     def std(self) -> float:
-        """Standard deviation (ddof 0), each value taken for the mean of its cell."""
+        """Standard deviation (ddof 0), each value taken for the mean of its cell; 0 where all are in one cell."""
         if not self.rows:
             return float("nan")
         used = self.cells > 0
-        means = self.sums[used] / self.cells[used]
-        return float(np.sqrt(np.average((means - self.mean) ** 2, weights=self.cells[used])))
+        if used.sum() == 1:
+            return 0.0
+        return float(np.sqrt(np.average((self.places[used] - self.mean) ** 2, weights=self.cells[used])))
 
 
 def kolmogorov_smirnov(reference: Sample, current: Sample) -> float:
@@ -78,9 +88,8 @@ def wasserstein(reference: Sample, current: Sample) -> float:
     The variance is too small by at most sum(cell width squared / 4 x share of the reference in the cell).
     """
     if reference.std == 0:
-        return 0.0 if abs(reference.mean - current.mean) == 0 and current.std == 0 else float("inf")
-    with np.errstate(invalid="ignore", divide="ignore"):
-        places = [np.where(s.cells > 0, s.sums / s.cells, np.nan) for s in (reference, current)]
+        return 0.0 if ((reference.cells > 0) == (current.cells > 0)).all() else float("inf")
+    places = [reference.places, current.places]
     steps = [s.cells / s.rows for s in (reference, current)]
     where = np.concatenate(places)
     height = np.concatenate([steps[0], -steps[1]])
@@ -187,34 +196,62 @@ def _cramers_v_as_chi_square(effect: float, reference: Sample, current: Sample) 
     return effect**2 * (reference.rows + current.rows)
 
 
+def _cohens_w(score: float, reference: Sample, current: Sample) -> float:
+    return float(np.sqrt(score * _inverse_size(reference, current)))
+
+
+def _chi_square_of_w(size: float, reference: Sample, current: Sample) -> float:
+    return size**2 / _inverse_size(reference, current)
+
+
 def _as_is(effect: float, reference: Sample, current: Sample) -> float:
     return effect
+
+
+Turn = Callable[[float, Sample, Sample], float]
 
 
 class Method(NamedTuple):
     """One row of the table.
 
-    score: the statistic. warning: default effect from which it matters. noise: largest score that chance alone
-    gives at these numbers of rows (one in 1/alpha). p_value: of a score, where a null distribution is known.
-    threshold: turns an effect into the score's unit.
+    score: the statistic. warning: default effect from which it matters. least: smallest effect that ever counts, as
+    a size. noise: largest score that chance alone gives at these numbers of rows (one in 1/alpha). p_value: of a
+    score, where a null distribution is known. threshold: turns an effect into the score's unit. size, unsize: the
+    score as something that does not grow with the rows, and back. rate: noise shrinks as rows ** -rate. blind: a
+    threshold above this size cannot tell anything; None: above what a window in one bin only would have.
     """
 
     score: Callable[[Sample, Sample], float]
     warning: float
+    least: float
     noise: Callable[[Sample, Sample, float], float]
-    p_value: Callable[[float, Sample, Sample], float] | None = None
-    threshold: Callable[[float, Sample, Sample], float] = _as_is
+    p_value: Turn | None = None
+    threshold: Turn = _as_is
+    size: Turn = _as_is
+    unsize: Turn = _as_is
+    rate: float = 0.5
+    blind: float | None = None
 
 
-# The default effects say the same thing in each unit: a normal feature that moved by 0.3 standard deviations.
+# The default effects say the same thing in each unit: a normal feature that moved by 0.3 standard deviations; the
+# least ones: by 0.2, a small effect in Cohen's words (1988).
 METHODS: dict[str, Method] = {
-    "ks": Method(kolmogorov_smirnov, 0.125, _noise_ks, kolmogorov_smirnov_p),
-    "wasserstein": Method(wasserstein, 0.3, _noise_wasserstein),
-    "psi": Method(population_stability_index, 0.1, _noise_psi),
-    "jensen_shannon": Method(jensen_shannon, 0.135, _noise_jensen_shannon),
-    "hellinger": Method(hellinger, 0.11, _noise_hellinger),
-    "l_infinity": Method(l_infinity, 0.1, _noise_l_infinity),
-    "chi2": Method(chi_square, 0.1, _chi_square_quantile, chi_square_p, _cramers_v_as_chi_square),
+    "ks": Method(kolmogorov_smirnov, 0.125, 0.08, _noise_ks, kolmogorov_smirnov_p, blind=0.95),
+    "wasserstein": Method(wasserstein, 0.3, 0.2, _noise_wasserstein, blind=4.0),
+    "psi": Method(population_stability_index, 0.1, 0.04, _noise_psi, rate=1.0),
+    "jensen_shannon": Method(jensen_shannon, 0.135, 0.085, _noise_jensen_shannon),
+    "hellinger": Method(hellinger, 0.11, 0.07, _noise_hellinger),
+    "l_infinity": Method(l_infinity, 0.1, 0.05, _noise_l_infinity),
+    "chi2": Method(
+        chi_square,
+        0.1,
+        0.2,
+        _chi_square_quantile,
+        chi_square_p,
+        _cramers_v_as_chi_square,
+        _cohens_w,
+        _chi_square_of_w,
+    ),
 }
 NUMERIC = tuple(METHODS)
 CATEGORICAL = tuple(name for name in METHODS if name not in {"ks", "wasserstein"})

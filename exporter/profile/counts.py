@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from exporter.rows import Floats, Ints
+from exporter.rows import Bools, Floats, Ints
 
 FRACTION = 2**32  # a real number is kept as whole units plus this many parts of one
 LARGEST = 2.0**36  # whole units of one value; 2**27 such rows fit into 64 bits
@@ -38,6 +38,12 @@ ZERO = Counts(np.empty(0, np.int64), np.empty(0, np.int64))
 def ones(row: Ints, place: Ints) -> Placed:
     """Count each row once at its place."""
     return Placed(row, place, np.ones(len(row), np.int64))
+
+
+def keep_rows(part: Placed, kept: Bools) -> Placed:
+    """Return what was placed of the rows that are kept."""
+    chosen = kept[part.row]
+    return Placed(part.row[chosen], part.place[chosen], part.amount[chosen])
 
 
 def gather(parts: list[Placed], group: Ints, groups: int, size: int) -> list[Counts]:

@@ -56,6 +56,10 @@ class ModelBins:
         self.size = place
         self._sizes = sizes
 
+    def span(self, name: str) -> tuple[int, int]:
+        """Return where a part starts, and its length."""
+        return self._starts[name], self._sizes[name]
+
     def part(self, vector: Ints, name: str) -> Ints:
         """Return the slice of a dense profile that belongs to `rows`, `feature:x`, `prediction`, `outcome`, ..."""
         start = self._starts[name]

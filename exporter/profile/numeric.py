@@ -117,7 +117,7 @@ def sample(bins: NumericBins, vector: Ints) -> Sample:
 def quantile(sample: Sample, q: float) -> float:
     """Return the smallest value with at least the share q of the rows at or below it, to within its cell."""
     cell = int(np.searchsorted(sample.cumulative, max(q * sample.rows, 1)))
-    return float(sample.sums[cell] / sample.cells[cell])
+    return float(sample.places[cell])
 
 
 def bin_names(bins: NumericBins) -> list[str]:

@@ -21,6 +21,18 @@ EXPECTED = {("ModelFeatureMissingHigh", "24h", name) for name in WEATHER} | {
     ("ModelFeatureDriftHigh", "24h", "distance"),
 }
 DAY = 86_400_000_000
+OUTAGE = 1_388_491_200_000_000  # 2013-12-31 12:00 UTC: no weather for twelve hours
+CONSTANT = """
+    drift:
+      numeric: [ks, wasserstein]
+      threshold:
+        ks: {warning: 0.48}
+        wasserstein: {warning: 0.9}
+        psi: {warning: 1.2}
+        jensen_shannon: {warning: 0.45}
+        chi2: {warning: 0.2}
+        l_infinity: {warning: 0.2}
+"""
 
 
 def _times(table: pa.Table) -> np.ndarray:
@@ -57,10 +69,10 @@ def test_outage_and_drift_reach_people_once_and_resolve(
     for tool in ("prometheus", "prometheus-alertmanager"):
         need_tool(tool)
     now = int(time.time() * 1e6)
-    Replay(EXAMPLE, tmp_path / "log", now, speed=1)
+    Replay(EXAMPLE, tmp_path / "log", now, speed=1, anchor=OUTAGE)
     drift(tmp_path / "log", now)
     config = configuration(EXAMPLE, tmp_path, speed=1)
-    config.write_text(config.read_text().replace("every: 15s", "every: 2s"))
+    config.write_text(config.read_text().replace("every: 15s", "every: 2s") + CONSTANT)
     own, prom, am, smtp, hook = (free_ports() for _ in range(5))
     api = f"http://127.0.0.1:{prom}/api/v1"
 

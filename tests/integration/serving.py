@@ -84,7 +84,7 @@ def states(found: Samples, model: str) -> dict[tuple[str, str], str]:
     return out
 
 
-def until(true: Callable[[], Any], seconds: float = 20.0) -> Any:
+def until(true: Callable[[], Any], seconds: float = 30.0) -> Any:
     """Wait for something to come true, and return it."""
     end = time.monotonic() + seconds
     while not (found := true()):

@@ -39,8 +39,13 @@ KINDS = {
 FEATURES = ("amount", "age", "city")
 
 
-def rows(name: str, start: float, end: float, count: int, seed: int, shift: float = 0.0) -> pa.Table:
-    """Return a log with its labels, evenly spread over start <= time < end; `shift` moves the amount."""
+def rows(
+    name: str, start: float, end: float, count: int, seed: int, shift: float = 0.0, delay: float = LABEL_DELAY
+) -> pa.Table:
+    """Return a log with its labels, evenly spread over start <= time < end; `shift` moves the amount.
+
+    delay: seconds after which a label is known.
+    """
     random = np.random.default_rng(seed)
     moments = start + (np.arange(count) + 0.5) * (end - start) / count
     data: dict[str, Any] = {
@@ -62,7 +67,7 @@ def rows(name: str, start: float, end: float, count: int, seed: int, shift: floa
     else:
         price = np.round(random.gamma(4, 50, count), 2)
         data |= {"prediction": price, "label": np.round(price + random.normal(0, 20, count), 2)}
-    data["label_timestamp"] = stamps(moments + LABEL_DELAY)
+    data["label_timestamp"] = stamps(moments + delay)
     return pa.table(data)
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from exporter import evaluate
 from exporter.drift.univariate import CATEGORICAL, METHODS, NUMERIC, Sample
-from exporter.evaluate import sample
+from exporter.parts import sample
 from exporter.profile import outcome
 from exporter.profile.outcome import ClassBins
 from exporter.readings import Readings

@@ -361,7 +361,8 @@ def test_check_of_the_example(flights: Path) -> None:
         "carrier: categorical, 16 categories",
         "window 24h: about",
         "enough",
-        "    7d ks: counts above 0.4 (effect 0.4), chance alone may give 0.0",
+        "window 7d: thresholds learned from 44 days of the reference",
+        "    7d ks: counts above 0.08 to ",
         "series",
     ):
         assert text in found.stdout
@@ -383,9 +384,10 @@ def test_check_as_json(flights: Path) -> None:
     assert one["series_about"] > 1000
     thresholds = {(row["window"], row["method"]): row for row in one["thresholds"]}
     assert {window for window, _ in thresholds} == {"24h", "7d"}
-    assert thresholds["7d", "psi"]["effect"] == thresholds["7d", "psi"]["in_force"] == 1.2
-    assert thresholds["24h", "chi2"]["in_force"] > thresholds["24h", "chi2"]["smallest"] > 100  # a statistic, not V
-    assert all(row["in_force"] >= row["smallest"] for row in thresholds.values())
+    assert 0.04 == thresholds["7d", "psi"]["lowest"] < thresholds["7d", "psi"]["highest"]
+    assert thresholds["24h", "chi2"]["lowest"] > 100  # a statistic, not an effect
+    assert "temp" in thresholds["24h", "ks"]["blind"]  # a day's temperature against a winter's
+    assert "distance" not in thresholds["24h", "ks"]["blind"]
 
 
 def drop_column(path: Path, name: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -121,7 +121,6 @@ class Reference:
 
 
 @pytest.mark.parametrize("openmetrics", [False, True])
-@settings(deadline=None)
 @given(readings=all_readings())
 def test_equals_prometheus_client(openmetrics: bool, readings: Readings) -> None:
     """Whatever the values and labels: the same samples, HELP and TYPE as the library's own encoder gives."""

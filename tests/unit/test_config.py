@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from exporter.config import ConfigError, load, model_named, parse
 from exporter.consistency import not_computed
+from exporter.fields import Settings
 from exporter.mistakes import Wrong, known_keys
-from exporter.settings import Model, Settings
+from exporter.settings import Model
 
 FOLDER = Path(__file__).parent / "config"
 INVALID = sorted(FOLDER.glob("invalid-*.yml"))
@@ -127,7 +128,7 @@ def test_the_contracts_example() -> None:
     assert [(window.name, window.seconds) for window in model.windows] == [("24h", 86400), ("7d", 604800)]
     assert (model.schedule.every, model.lateness, model.max_features) == (60, 3600, 100)
     assert model.predictions.files == (str(FOLDER / "data/predictions/*.parquet"),)
-    assert model.drift.threshold["psi"].items() == [("warning", 0.1), ("critical", 0.25)]
+    assert model.drift.threshold.of("psi").items() == [("warning", 0.1), ("critical", 0.25)]
     f1, roc_auc = (model.performance.threshold[name] for name in ("f1", "roc_auc"))
     assert roc_auc.min is not None
     assert f1.drop is not None
@@ -174,11 +175,11 @@ def test_defaults_are_under_each_model() -> None:
     plain, own = config.models
     assert (plain.schedule.every, [window.name for window in plain.windows]) == (300, ["1h", "1d"])
     assert (plain.columns.timestamp, plain.columns.prediction) == ("t", "p")
-    assert (plain.drift.min_rows, set(plain.drift.threshold)) == (50, {"psi"})
+    assert (plain.drift.min_rows, plain.drift.threshold.model_fields_set) == (50, {"psi"})
     assert (own.schedule.every, own.schedule.cron) == (None, "0 6 * * 1-5")
     assert (own.columns.timestamp, own.columns.prediction) == ("when", "p")
     assert [window.name for window in own.windows] == ["12h"]
-    assert (own.drift.min_rows, set(own.drift.threshold)) == (10, {"psi", "ks"})
+    assert (own.drift.min_rows, own.drift.threshold.model_fields_set) == (10, {"psi", "ks"})
     assert (own.quality.missing.max, own.quality.missing.increase) == (None, 0.2)
     assert own.quality.unseen.increase == 0.1
 

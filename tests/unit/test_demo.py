@@ -19,13 +19,14 @@ import yaml
 from exporter import demo
 from exporter.config import load
 from exporter.consistency import not_computed
-from exporter.demo import ANCHOR, CYCLE, HISTORY, Replay, Servers, Stage, configuration, share
+from exporter.demo import CYCLE, HISTORY, Replay, Servers, Stage, anchor_of, configuration, share
 
 pytestmark = pytest.mark.filterwarnings("error")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "flights"
 SECOND = 1_000_000
 DAY = 86400 * SECOND
 START = int(datetime(2026, 3, 9, 12, tzinfo=UTC).timestamp()) * SECOND
+ANCHOR = anchor_of(START)
 SHIFT = START - ANCHOR
 
 

@@ -13,7 +13,6 @@ from exporter import baseline as baselines
 from exporter import evaluate, rows
 from exporter.baseline import fit
 from exporter.drift import univariate
-from exporter.drift.thresholds import judge
 from exporter.drift.univariate import CATEGORICAL, METHODS, NUMERIC, Sample
 from exporter.evaluate import View
 from exporter.profile import numeric
@@ -21,6 +20,7 @@ from exporter.profile.counts import add_into
 from exporter.readings import Readings
 from tests.unit.helpers.bounds import ks_bound, wasserstein_interval
 from tests.unit.helpers.by_rows import binned, statistics
+from tests.unit.helpers.judging import judge
 from tests.unit.helpers.profiles import (
     category_samples,
     chunked,
@@ -377,6 +377,13 @@ def test_trap_a_score_without_value_is_left_out():
     assert set(loud.scores) == set(NUMERIC) - {"wasserstein"}
     assert loud.scores["ks"] == 1
     assert loud.detected
+
+
+@pytest.mark.parametrize("value", [0.1, 0.3, 87381.562])
+@pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 7), (50, 41), (1000, 333)])
+def test_trap_a_constant_column_that_stays_is_at_zero(value, before, after):
+    """Three times 87381.562 over three is not 87381.562: rounding is no drift, and no reason to be silent."""
+    assert judge(*numeric_samples([value] * before, [value] * after), NUMERIC, {}).scores == dict.fromkeys(NUMERIC, 0.0)
 
 
 def test_trap_the_same_counts_give_the_same_numbers():

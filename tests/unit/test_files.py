@@ -138,6 +138,7 @@ def test_half_a_line_waits(kind: str, whole: str, tmp_path: Path) -> None:
     read = Reader(tmp_path)
     assert read() == [{"id": "a", "n": 1}]
     assert read() == []
+    assert read.chunks == []
     rest(path)
     assert read() == [{"id": "b", "n": 2}]
     assert read() == []

@@ -219,6 +219,7 @@ def test_stop_waits_a_while() -> None:
     until(lambda: scheduler.next_run("model") and scheduler.next_run("model") > time.time() + 10)  # type: ignore[operator]
     assert scheduler.stop(5)
     assert ended == [1]
+    assert scheduler.stop(5)
 
 
 def test_stop_does_not_wait_for_ever() -> None:

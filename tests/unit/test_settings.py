@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from exporter.consistency import conflicts
 from exporter.duration import show
-from exporter.settings import Bound, Levels, Limit, Model, Quality, Schedule, nearest
+from exporter.fields import Levels, nearest
+from exporter.settings import Bound, Limit, Model, Quality, Schedule
 
 LEAST: dict[str, Any] = {
     "name": "a",

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from exporter.drift.thresholds import CHANCE, Drift, adjusted, judge
+from exporter.drift.thresholds import CHANCE, Drift, adjusted
 from exporter.drift.univariate import CATEGORICAL, METHODS, NUMERIC, Sample
+from exporter.fields import Levels
 from exporter.profile import numeric
-from exporter.settings import Levels
+from tests.unit.helpers.judging import judge
 from tests.unit.helpers.profiles import numeric_bins, numeric_samples, numeric_vector
 
 NORMAL = np.random.default_rng(11).normal(size=(2, 4000))

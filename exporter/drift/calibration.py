@@ -1,0 +1,147 @@
+"""Thresholds that keep a false-alarm budget, from what the reference itself does when nothing is wrong. Pure.
+
+Each score of the reference's own windows (their days taken out of the reference) is turned into a size that does not
+grow with the rows, and its logarithm standardised by column and method. One height then serves all of them: the
+largest standardised size over columns and methods is followed through a long series of resampled windows, and the
+height is the lowest that it climbs over no more often than the budget allows. Because the reference has few
+independent windows, the height is moved from the normal to Student's t tail and to the spread of a prediction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from exporter.drift.univariate import METHODS, Sample
+from exporter.rows import Floats
+
+LEAST_UNITS = 14  # units of the reference (days) below which nothing can be calibrated
+_SMALLEST = 1e-6
+_ALIKE = 3  # days in a row that resemble each other (the weather's rhythm)
+_REACHABLE = 0.98  # share of the farthest that a threshold may be at
+_SAFETY = 0.6  # share of the budget that is spent: the resampled series is milder than a new year
+
+
+class Null(NamedTuple):
+    """What one column and method do in windows of one length when nothing is wrong.
+
+    center, spread: mean and standard deviation of the log size. rows: median rows of a window.
+    mean, std: of the size itself.
+    """
+
+    center: float
+    spread: float
+    rows: float
+    mean: float
+    std: float
+
+
+class Calibration(NamedTuple):
+    """Thresholds of one window length. nulls: (column, method) -> null. heights: severity -> standardised height.
+
+    units: independent units (days) of the reference that it was learned from.
+    """
+
+    nulls: Mapping[tuple[str, str], Null]
+    heights: Mapping[str, float]
+    units: int
+
+
+def size(method: str, reference: Sample, current: Sample) -> float:
+    """Return a method's score as a size that does not grow with the rows."""
+    own = METHODS[method]
+    return own.size(own.score(reference, current), reference, current)
+
+
+def threshold(null: Null, height: float, method: str, reference: Sample, current: Sample) -> float | None:
+    """Return the score above which a window alarms, at its actual rows; None where the pair is blind.
+
+    With fewer rows than the reference's windows had, noise grows as the method's rate says; with more, what differs
+    from day to day stays.
+    """
+    own = METHODS[method]
+    growth = max(1.0, null.rows / current.rows) ** own.rate
+    limit = max(math.exp(null.center + null.spread * height) * growth, own.least)
+    if limit > (own.blind if own.blind is not None else _farthest(method, reference, current.rows)):
+        return None
+    return own.unsize(limit, reference, current)
+
+
+def _farthest(method: str, reference: Sample, rows: int) -> float:
+    """Return the size of a window whose rows are all in the reference's rarest bin."""
+    alone = np.zeros_like(reference.bins)
+    alone[int(np.argmin(reference.bins))] = rows
+    return size(method, reference, Sample(alone)) * _REACHABLE
+
+
+def spread_threshold(null: Null, deviations: float, method: str, reference: Sample, current: Sample) -> float:
+    """Return mean + deviations x standard deviation of the size over the reference's windows, as a score."""
+    return METHODS[method].unsize(null.mean + deviations * null.std, reference, current)
+
+
+def calibrate(
+    sizes: Mapping[tuple[str, str], Floats], rows: Mapping[str, Floats], allowed: Mapping[str, float], units: int
+) -> Calibration:
+    """Fit the thresholds of one window length.
+
+    sizes: per (column, method) the size in each of T resampled windows in time order, NaN where it was not judged.
+    rows: per column the values in each window. allowed: severity -> alarms per window step. units: days learned from.
+    """
+    nulls: dict[tuple[str, str], Null] = {}
+    climbs = []
+    for key, values in sizes.items():
+        known = np.isfinite(values)
+        if known.sum() < 2:
+            continue
+        median = float(np.median(rows[key[0]][known]))
+        shrink = np.minimum(1.0, rows[key[0]] / median) ** METHODS[key[1]].rate
+        logs = np.log(np.maximum(values * shrink, _SMALLEST))
+        center, spread = float(logs[known].mean()), max(float(logs[known].std(ddof=1)), 1e-9)
+        nulls[key] = Null(center, spread, median, float(values[known].mean()), float(values[known].std(ddof=1)))
+        climbs.append(np.where(known, (logs - center) / spread, -np.inf))
+    if not climbs:
+        return Calibration({}, {}, units)
+    largest = np.max(climbs, axis=0)
+    largest = largest[np.isfinite(largest)]
+    heights = {severity: _height(largest, rate * _SAFETY, units) for severity, rate in allowed.items()}
+    return Calibration(nulls, heights, units)
+
+
+def _height(largest: Floats, rate: float, units: int) -> float:
+    """Return the height that is climbed at most `rate` times a step, for windows that are still to come."""
+    from scipy.stats import norm, t
+
+    lowest = _climbed_at_most(largest, rate * len(largest))
+    center, spread = float(largest.mean()), max(float(largest.std(ddof=1)), 1e-9)
+    above = (lowest - center) / spread
+    if rate * len(largest) < 1:  # rarer than the series can show: the normal tail goes on from there
+        above = max(above, float(norm.isf(rate)))
+    freedom = max(units / _ALIKE - 1, 2.0)
+    heavier = float(t.isf(norm.sf(above), freedom)) * math.sqrt(1 + 1 / (freedom + 1))
+    return center + spread * heavier
+
+
+def _climbed_at_most(largest: Floats, times: float) -> float:
+    """Return the lowest height with at most that many climbs over it from below."""
+    low = float(largest.max())
+    for height in np.unique(largest)[::-1]:
+        over = largest > height
+        if int((over[1:] & ~over[:-1]).sum()) + int(over[0]) > times:
+            break
+        low = float(height)
+    return low
+
+
+def to_plain(found: Calibration) -> dict[str, Any]:
+    """Return plain values for the store."""
+    nulls = [[column, method, *null] for (column, method), null in found.nulls.items()]
+    return {"nulls": nulls, "heights": dict(found.heights), "units": found.units}
+
+
+def from_plain(plain: Mapping[str, Any]) -> Calibration:
+    """Read what `to_plain` wrote."""
+    nulls = {(column, method): Null(*null) for column, method, *null in plain["nulls"]}
+    return Calibration(nulls, plain["heights"], plain["units"])

@@ -1,0 +1,60 @@
+"""The columns of a profile, each as what the drift statistics read: reference beside window."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from exporter.drift.univariate import Sample
+from exporter.profile import categorical, numeric, outcome
+from exporter.profile.categorical import CategoryBins
+from exporter.profile.model import Bins, ModelBins
+from exporter.profile.numeric import NumericBins
+from exporter.profile.outcome import ClassBins
+from exporter.rows import Ints
+
+
+class Part(NamedTuple):
+    """One column's bins, and its counts of reference and window."""
+
+    bins: Bins
+    raw: tuple[Ints, Ints]
+    reference: Sample
+    current: Sample
+
+
+def bins_of(bins: ModelBins) -> dict[str, Bins]:
+    """Return the bins of every judged column: `feature:x`, `prediction`, `score:0`, ..., `label`."""
+    found: dict[str, Bins] = {f"feature:{name}": own for name, own in bins.features.items()}
+    found |= {"prediction": bins.prediction, **{f"score:{i}": own for i, own in enumerate(bins.scores)}}
+    if bins.label is not None:
+        found["label"] = bins.label
+    elif isinstance(bins.outcomes, ClassBins):
+        found["label"] = CategoryBins(bins.outcomes.classes)
+    return found
+
+
+def counts(bins: ModelBins, vector: Ints, name: str) -> Ints:
+    """Return a column's slice of a dense profile; a classifier's labels are the rows of its confusion table."""
+    if name == "label" and isinstance(bins.outcomes, ClassBins):
+        confusion = outcome.read_classes(bins.outcomes, bins.part(vector, "outcome")).confusion
+        return np.append(confusion.sum(axis=1), (0, 0))
+    return bins.part(vector, name)
+
+
+def sample(bins: Bins, counts: Ints) -> Sample:
+    """Return a column's counts as what the statistics read."""
+    return numeric.sample(bins, counts) if isinstance(bins, NumericBins) else categorical.sample(bins, counts)
+
+
+def columns(bins: ModelBins, reference: Ints, current: Ints, failed: dict[str, str]) -> dict[str, Part]:
+    """Return every judged column; one that cannot be read is named in `failed` with the reason."""
+    parts = {}
+    for name, own in bins_of(bins).items():
+        try:
+            raw = (counts(bins, reference, name), counts(bins, current, name))
+            parts[name] = Part(own, raw, sample(own, raw[0]), sample(own, raw[1]))
+        except (ArithmeticError, ValueError, IndexError) as error:
+            failed[name] = f"{type(error).__name__}: {error}"
+    return parts

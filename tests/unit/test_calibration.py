@@ -1,0 +1,249 @@
+"""Thresholds that keep a budget: learned from the reference's own days, blind where they cannot tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from exporter import baseline, check, evaluate
+from exporter.baseline import Baseline
+from exporter.collector import Board
+from exporter.drift.calibration import Null, spread_threshold, threshold
+from exporter.drift.univariate import METHODS, Sample
+from exporter.evaluate import View
+from exporter.monitor import Monitor
+from exporter.settings import Model
+from exporter.store import Store
+
+DAY = 86_400
+START = 1_700_006_400  # a midnight in UTC
+
+
+def model(drift: dict[str, Any] | None = None, **more: Any) -> Model:
+    """Return a regression model with windows of a day and a week."""
+    return Model.model_validate(
+        {
+            "name": "m",
+            "task": "regression",
+            "columns": {"id": "id", "timestamp": "t", "prediction": "p"},
+            "reference": {"files": "r"},
+            "predictions": {"files": "p"},
+            "drift": drift or {},
+            **more,
+        }
+    )
+
+
+def files_in(folder: Path) -> dict[str, Any]:
+    """Return the sources of a model whose files are r.parquet and p.parquet."""
+    return {"reference": {"files": str(folder / "r.parquet")}, "predictions": {"files": str(folder / "p.parquet")}}
+
+
+def rows(seed: int, days: int, each: int = 240, shift: float = 0.0, features: int = 4) -> pa.Table:
+    """Return days of normal features; each day has a level of its own, as real days have."""
+    random = np.random.default_rng(seed)
+    count = days * each
+    day = np.repeat(np.arange(days), each)
+    level = random.normal(0, 0.1, (features, days))
+    columns: dict[str, Any] = {
+        "id": [f"{seed}-{i}" for i in range(count)],
+        "t": START + day * DAY + np.tile(np.arange(each) * (DAY // each), days),
+        "p": random.normal(0, 1, count),
+    }
+    for number in range(features):
+        moved = shift if number == 0 else 0.0
+        columns[f"x{number}"] = random.normal(0, 1, count) + level[number][day] + moved
+    return pa.table(columns)
+
+
+def vector(made: Baseline, own: Model, table: pa.Table) -> np.ndarray:
+    """Count a table's rows."""
+    from exporter.profile.batch import read_batch
+    from exporter.profile.counts import add_into, gather
+
+    dense = np.zeros(made.bins.size, np.int64)
+    placed = made.bins.place_rows(read_batch(own, made.schema, table))
+    add_into(dense, gather(placed, np.zeros(len(table), np.int64), 1, made.bins.size)[0])
+    return dense
+
+
+def detected(made: Baseline, own: Model, table: pa.Table, window: str) -> dict[str, bool]:
+    """Judge a table as if it were a window; what is blind is not in the answer."""
+    found = evaluate.drift(own, made, [View("1", window, 0, DAY, vector(made, own, table))]).readings
+    features = {r.labels[-1]: bool(r.value) for r in found.get("model_feature_drift_detected", [])}
+    outputs = {r.labels[-1]: bool(r.value) for r in found.get("model_prediction_drift_detected", [])}
+    return features | outputs
+
+
+@pytest.fixture(scope="module")
+def learned() -> tuple[Baseline, Model]:
+    """Return a baseline that was learned from 60 days."""
+    own = model()
+    return baseline.fit(own, rows(1, 60)), own
+
+
+def test_a_year_without_change_keeps_the_budget(learned: tuple[Baseline, Model]) -> None:
+    """One alarm in 30 days is allowed, half of it to each window; new days from the same source stay within twice."""
+    made, own = learned
+    year = rows(2, 300)
+    day = (np.asarray(year["t"]) - START) // DAY
+    over = [any(detected(made, own, year.filter(pa.array(day == d)), "24h").values()) for d in range(300)]
+    episodes = sum(b and not a for a, b in zip([False, *over], over, strict=False))
+    assert episodes / 300 * 30 <= 1.0
+    weeks = [any(detected(made, own, year.filter(pa.array(day // 7 == w)), "7d").values()) for w in range(42)]
+    assert sum(weeks) / 42 / 7 * 30 <= 1.0
+
+
+@pytest.mark.parametrize("shift", [0.7, -0.7])
+def test_a_real_shift_is_found_in_one_day(learned: tuple[Baseline, Model], shift: float) -> None:
+    """Thresholds that never alarm would keep every budget."""
+    made, own = learned
+    found = [detected(made, own, rows(100 + seed, 1, shift=shift), "24h") for seed in range(10)]
+    assert sum(one["x0"] for one in found) >= 9
+    assert sum(one[name] for one in found for name in ("x1", "x2", "x3", "prediction")) <= 1
+
+
+def test_learning_is_repeatable(learned: tuple[Baseline, Model]) -> None:
+    """The same reference gives the same thresholds, to the last bit."""
+    made, own = learned
+    assert baseline.fit(own, rows(1, 60)).calibrations == made.calibrations
+
+
+def test_the_store_gives_back_the_same_thresholds(learned: tuple[Baseline, Model]) -> None:
+    """What was learned is stored with the baseline."""
+    made, _ = learned
+    again = baseline.restore(*baseline.dump(made))
+    assert again.calibrations == made.calibrations
+    assert again.hash == made.hash
+
+
+def test_a_tighter_budget_has_higher_thresholds() -> None:
+    """Fewer alarms allowed, higher thresholds; a second severity is higher still."""
+    table = rows(1, 60)
+    heights = [
+        baseline.fit(model({"threshold": {"false_alarms": budget}}), table).calibrations["24h"].heights
+        for budget in ("10 per 30d", "1 per 30d", {"warning": "1 per 30d", "critical": "1 per 1y"})
+    ]
+    assert heights[0]["warning"] < heights[1]["warning"] == heights[2]["warning"] < heights[2]["critical"]
+
+
+def test_what_changes_every_day_is_blind() -> None:
+    """A feature whose days have nothing in common cannot be judged by the day: no verdict, and never a silent 0."""
+    table = rows(3, 60)
+    day = (np.asarray(table["t"]) - START) // DAY
+    table = table.append_column("date", pa.array(day.astype(float) + np.random.default_rng(0).random(len(day)) / 10))
+    own = model({"numeric": ["ks", "jensen_shannon"]})
+    made = baseline.fit(own, table)
+    last = table.filter(pa.array(day == 59))
+    assert "date" not in detected(made, own, last, "24h")
+    assert "x0" in detected(made, own, last, "24h")
+    found = evaluate.drift(own, made, [View("1", "24h", 0, DAY, vector(made, own, last))]).readings
+    scores = [r for r in found["model_feature_drift_score"] if r.labels[4] == "date"]
+    assert scores
+    assert not [r for r in found["model_feature_drift_threshold"] if r.labels[3] == "date"]
+
+
+def test_a_category_of_one_day_counts_as_unseen_when_that_day_is_left_out() -> None:
+    """Each day has its own category: in the future each day's is unseen, which must not be a surprise."""
+    table = rows(4, 60)
+    day = (np.asarray(table["t"]) - START) // DAY
+    names = [f"day {d}" if i % 4 == 0 else "every day" for i, d in enumerate(day)]
+    own = model({"categorical": ["l_infinity"]})
+    made = baseline.fit(own, table.append_column("name", pa.array(names)))
+    future = rows(5, 1)
+    future = future.append_column("name", pa.array(["new" if i % 4 == 0 else "every day" for i in range(len(future))]))
+    assert detected(made, own, future, "24h")["name"] is False
+
+
+@pytest.mark.parametrize("days", [3, 13])
+def test_too_few_days_fall_back_to_the_default_effects(days: int) -> None:
+    """Nothing is learned from less than two weeks; the report says so."""
+    own = model()
+    made = baseline.fit(own, rows(6, days))
+    assert made.calibrations == {}
+    found = evaluate.drift(own, made, [View("1", "24h", 0, DAY, vector(made, own, rows(7, 1, each=5000)))]).readings
+    limits = {r.labels[3:5]: r.value for r in found["model_feature_drift_threshold"]}
+    assert limits["x0", "wasserstein"] == METHODS["wasserstein"].warning
+
+
+def test_a_reference_without_times_falls_back() -> None:
+    """Days cannot be told apart without a timestamp."""
+    assert baseline.fit(model(), rows(6, 60).drop_columns("t")).calibrations == {}
+
+
+def test_days_cut_short_are_left_out() -> None:
+    """A reference that starts in the evening has one day of a few rows: no example of a day."""
+    table = rows(8, 40)
+    assert baseline.fit(model(), table.slice(230)).calibrations["24h"].units == 39
+
+
+def test_a_day_is_the_models_local_day() -> None:
+    """The flights' reference holds whole days of New York; in UTC they would be 60 and more pieces."""
+    folder = Path(__file__).parents[2] / "examples" / "flights"
+    reference = pq.read_table(folder / "reference.parquet")
+    columns = {"id": "request_id", "timestamp": "timestamp", "prediction": "prediction", "features": ["distance"]}
+    local = model(columns=columns, task="binary", timezone="America/New_York")
+    assert baseline.fit(local, reference).calibrations["24h"].units == 44
+
+
+def test_spread_rule_is_mean_plus_deviations() -> None:
+    """`std: 3` is the mean over the reference's windows plus three standard deviations."""
+    own = model({"numeric": ["ks"], "threshold": {"ks": {"std": 3}}})
+    made = baseline.fit(own, rows(1, 60))
+    null = made.calibrations["24h"].nulls["feature:x0", "ks"]
+    assert spread_threshold(null, 3.0, "ks", Sample(np.array([1])), Sample(np.array([1]))) == null.mean + 3 * null.std
+    found = evaluate.drift(own, made, [View("1", "24h", 0, DAY, vector(made, own, rows(9, 1)))]).readings
+    limits = {r.labels[3]: r.value for r in found["model_feature_drift_threshold"]}
+    assert limits["x0"] >= null.mean + 3 * null.std
+
+
+def test_fewer_rows_have_a_higher_threshold_and_more_rows_not_a_lower_one() -> None:
+    """Noise grows as rows get fewer; what differs from day to day stays however many they are."""
+    null = Null(center=-2.0, spread=0.3, rows=1000.0, mean=0.1, std=0.05)
+    reference = Sample(np.array([50_000, 50_000]))
+    at = {n: threshold(null, 3.0, "ks", reference, Sample(np.array([n // 2, n // 2]))) for n in (250, 1000, 100_000)}
+    assert at[250] == pytest.approx(2 * at[1000])
+    assert at[100_000] == at[1000] == pytest.approx(np.exp(-2.0 + 0.9))
+
+
+def test_a_new_budget_learns_again_and_keeps_the_counts(tmp_path: Path) -> None:
+    """Thresholds are learned anew from the reference; the log is not read again."""
+    pq.write_table(rows(1, 60), tmp_path / "r.parquet")
+    pq.write_table(rows(2, 10), tmp_path / "p.parquet")
+    store, heights = Store(f"sqlite:///{tmp_path}/s.db"), []
+    for budget in ("1 per 30d", "5 per 30d"):
+        own = model({"threshold": {"false_alarms": budget}})
+        files = {
+            "reference": {"files": str(tmp_path / "r.parquet")},
+            "predictions": {"files": str(tmp_path / "p.parquet")},
+        }
+        own = Model.model_validate(
+            own.model_dump(exclude_unset=True, exclude={"drift"})
+            | files
+            | {"drift": {"threshold": {"false_alarms": budget}}}
+        )
+        monitor = Monitor(own, store, Board(), 10 * 365 * DAY, 60.0)
+        assert monitor.run(START + 10 * DAY), monitor.notes
+        assert monitor.baseline is not None
+        heights.append(monitor.baseline.calibrations["24h"].heights["warning"])
+        if budget == "5 per 30d":
+            assert monitor.sources["predictions"].rows == 0
+    assert heights[1] < heights[0]
+
+
+def test_check_says_where_thresholds_come_from(tmp_path: Path) -> None:
+    """Days learned from, or why not."""
+    for days, sentence in ((60, "thresholds learned from 60 days"), (5, "too few days")):
+        pq.write_table(rows(1, days), tmp_path / "r.parquet")
+        pq.write_table(rows(2, 10), tmp_path / "p.parquet")
+        files = {
+            "reference": {"files": str(tmp_path / "r.parquet")},
+            "predictions": {"files": str(tmp_path / "p.parquet")},
+        }
+        report, _ = check.check(model(**files))
+        assert any(sentence in line for line in check.show(report))
