@@ -109,8 +109,8 @@ class Service:
             try:
                 if self.monitors.get(name) is monitor and not self._stopping:
                     monitor.run(time.time())
-                    self._shown.add(monitor)
                     self._store_bytes = self.store.bytes()
+                    self._shown.add(monitor)
             except Exception:
                 log.exception("model %s: run failed", name)
             if name not in self.monitors:

@@ -45,9 +45,10 @@ def mistakes(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("path", INVALID, ids=lambda path: path.stem)
 def test_every_mistake_is_told(path: Path) -> None:
-    """Exactly the sentences that stand in the file, sorted by line."""
+    """Exactly the sentences that stand in the file, sorted by line; lists of known names may grow."""
     assert expected(path), "the file says what is wrong with it"
-    assert mistakes(path) == expected(path)
+    told = [re.sub("(?<=; known are )[a-z0-9_, ]+$", "...", mistake) for mistake in mistakes(path)]
+    assert told == expected(path)
 
 
 @pytest.mark.parametrize("path", INVALID, ids=lambda path: path.stem)

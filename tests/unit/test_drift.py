@@ -12,7 +12,7 @@ from scipy import stats
 from exporter import baseline as baselines
 from exporter import evaluate, rows
 from exporter.baseline import fit
-from exporter.drift import univariate
+from exporter.drift import bins
 from exporter.drift.univariate import CATEGORICAL, METHODS, NUMERIC, Sample
 from exporter.evaluate import View
 from exporter.profile import numeric
@@ -91,7 +91,7 @@ def test_published_distance_where_every_value_is_a_knot():
 
 def test_published_p_value_of_chi_square():
     samples = category_samples(*(repeated(one) for one in DICE))
-    assert univariate.chi_square_p(univariate.chi_square(*samples), *samples) == pytest.approx(0.898526, abs=6e-7)
+    assert bins.chi_square_p(bins.chi_square(*samples), *samples) == pytest.approx(0.898526, abs=6e-7)
 
 
 def test_published_effect_is_the_threshold_of_chi_square():
@@ -239,11 +239,11 @@ def test_every_statistic_is_zero_against_itself(pair, most):
 
 @given(counts)
 def test_statistics_do_not_care_which_side_is_which(pairs_of_counts):
-    """All but Wasserstein, whose unit is the reference's."""
+    """All but KL, and those whose unit is the reference's standard deviation."""
     p, q = (Sample(np.array(side, np.int64)) for side in zip(*pairs_of_counts, strict=True))
     if not p.rows or not q.rows:
         return
-    for name in CATEGORICAL:
+    for name in set(CATEGORICAL) - {"kl"}:
         assert METHODS[name].score(p, q) == pytest.approx(METHODS[name].score(q, p), rel=1e-12, abs=1e-15), name
 
 
@@ -278,7 +278,7 @@ def test_trap_one_outlier_does_not_hide_a_shift():
     reference, current = rng.normal(size=5000), rng.normal(0.5, 1, 5000)
     base, shifted, outlier = numeric_samples(reference, current, [*current, 1e9])
     assert METHODS["psi"].score(base, shifted) > 0.2
-    for name in set(NUMERIC) - {"wasserstein"}:
+    for name in set(NUMERIC) - {"wasserstein", "energy"}:
         assert METHODS[name].score(base, outlier) == pytest.approx(METHODS[name].score(base, shifted), rel=0.01), name
 
 
@@ -289,25 +289,25 @@ def test_trap_the_reference_is_a_sample_and_not_the_truth():
     hits = 0
     for _ in range(2000):
         samples = (Sample(rng.multinomial(1000, shares)), Sample(rng.multinomial(100, shares)))
-        hits += univariate.chi_square_p(univariate.chi_square(*samples), *samples) < 0.05
+        hits += bins.chi_square_p(bins.chi_square(*samples), *samples) < 0.05
     assert 0.03 < hits / 2000 < 0.07
 
 
 def test_trap_one_new_category_is_no_certainty():
     """One row of a category that the reference never had, among 9,999: chance, not p = 0."""
     samples = category_samples(["a", "b"] * 5000, [*["a", "b"] * 4999, "new"])
-    p = univariate.chi_square_p(univariate.chi_square(*samples), *samples)
+    p = bins.chi_square_p(bins.chi_square(*samples), *samples)
     assert 0.3 < p < 1
     assert METHODS["psi"].score(*samples) < 0.001
 
 
 @pytest.mark.parametrize("method", NUMERIC)
 def test_trap_a_shift_down_counts_as_much_as_one_up(method):
-    """Statistics are two-sided."""
+    """Statistics are two-sided; Cramer-von Mises looks at F - G just above each tie, which a mirror moves."""
     values = np.arange(-300, 301) / 100
     base, up, down = numeric_samples(values, values + 1, values - 1)
     score = METHODS[method].score
-    assert score(base, up) == pytest.approx(score(base, down), rel=0.02)
+    assert score(base, up) == pytest.approx(score(base, down), rel=0.1 if method == "cramer_von_mises" else 0.02)
     found = judge(base, down, [method], {})
     assert found.detected
     assert found.p_values.get(method, 0) < 0.001
@@ -369,12 +369,12 @@ def test_trap_a_column_that_fails_is_named_and_stops_no_other(monkeypatch):
 
 
 def test_trap_a_score_without_value_is_left_out():
-    """A constant reference has no unit for Wasserstein; the other methods speak, and say that it changed."""
+    """A constant reference has no unit for Wasserstein and energy; the other methods speak, and say that it changed."""
     base, same, moved = numeric_samples([2.0] * 50, [2.0] * 40, [5.0] * 40)
     quiet, loud = judge(base, same, NUMERIC, {}), judge(base, moved, NUMERIC, {})
     assert quiet.scores == dict.fromkeys(NUMERIC, 0.0)
     assert not quiet.detected
-    assert set(loud.scores) == set(NUMERIC) - {"wasserstein"}
+    assert set(loud.scores) == set(NUMERIC) - {"wasserstein", "energy"}
     assert loud.scores["ks"] == 1
     assert loud.detected
 

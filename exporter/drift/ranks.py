@@ -1,0 +1,192 @@
+"""Statistics of two samples of a number, from cells in increasing order; rows of one cell count as ties."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import special
+
+from exporter.drift.sample import Floats, Sample, inverse_size
+
+
+def kolmogorov_smirnov(reference: Sample, current: Sample) -> float:
+    """Return the two-sample statistic max |F - G|.
+
+    Exact, ties too, where every reference value is a knot; with k quantile knots at most 1/(k - 1) too small.
+    """
+    gap = reference.cumulative * current.rows - current.cumulative * reference.rows
+    return float(np.abs(gap).max() / (reference.rows * current.rows))
+
+
+def wasserstein(reference: Sample, current: Sample) -> float:
+    """Return the 1-Wasserstein distance, in standard deviations (ddof 0) of the reference.
+
+    The integral of |F - G|. Within a cell each side's rows stand at their mean: exact where a cell has rows of one
+    side only and F - G keeps its sign, or at most one row a side; the error is at most
+    sum(cell width / 2 x (share of the reference + share of the window in the cell)) over all other cells.
+    The variance is too small by at most sum(cell width squared / 4 x share of the reference in the cell).
+    """
+    if reference.std == 0:
+        return 0.0 if ((reference.cells > 0) == (current.cells > 0)).all() else float("inf")
+    height, width = _steps(reference, current)
+    return float(np.abs(height) @ width / reference.std)
+
+
+def _steps(reference: Sample, current: Sample) -> tuple[Floats, Floats]:
+    """Return F - G between neighbouring places of rows, and how far these are apart."""
+    where = np.concatenate([reference.places, current.places])
+    height = np.concatenate([reference.cells / reference.rows, -current.cells / current.rows])
+    used = ~np.isnan(where)
+    order = np.argsort(where[used], kind="stable")
+    return np.cumsum(height[used][order])[:-1], np.diff(where[used][order])
+
+
+def kolmogorov_smirnov_p(score: float, reference: Sample, current: Sample) -> float:
+    """Return the asymptotic p-value as scipy.stats.ks_2samp(method="asymp") does."""
+    from scipy.stats import kstwo
+
+    size = reference.rows * current.rows / (reference.rows + current.rows)
+    return float(np.clip(kstwo.sf(score, max(round(size), 1)), 0, 1))
+
+
+def noise_ks(reference: Sample, current: Sample, alpha: float) -> float:
+    """Return the Kolmogorov limit."""
+    return float(special.kolmogi(alpha) * np.sqrt(inverse_size(reference, current)))
+
+
+def _between(reference: Sample) -> Floats:
+    """Return F between neighbouring knots, at the middle of the rows there."""
+    below = reference.cumulative[:-1:2] / reference.rows  # just left of each knot
+    upto = reference.cumulative[1::2] / reference.rows
+    middle: Floats = (upto[:-1] + below[1:]) / 2
+    return middle
+
+
+def noise_wasserstein(reference: Sample, current: Sample, alpha: float) -> float:
+    """Return a normal bound: the spread of F - G, added up over the values."""
+    spread = _between(reference)
+    area = float(np.sqrt(spread * (1 - spread)) @ np.diff(reference.knots))
+    z = float(-special.ndtri(alpha / 2))
+    return z * area * float(np.sqrt(inverse_size(reference, current))) / reference.std if reference.std else 0.0
+
+
+def cramer_von_mises(reference: Sample, current: Sample) -> float:
+    """Return the two-sample statistic T = n m / (n + m)^2 x sum over all rows of (F - G)^2 (Anderson 1962).
+
+    Without ties as scipy.stats.cramervonmises_2samp; with ties that one's midranks grow with the ties alone.
+    """
+    n, m = reference.rows, current.rows
+    gap = reference.cumulative / n - current.cumulative / m
+    return float((reference.cells + current.cells) @ gap**2 * n * m / (n + m) ** 2)
+
+
+def cramer_von_mises_p(score: float, reference: Sample, current: Sample) -> float:
+    """Return the asymptotic p-value (Anderson 1962), as scipy.stats.cramervonmises_2samp(method="asymptotic")."""
+    n, m = reference.rows, current.rows
+    total = n + m
+    mean = (1 + 1 / total) / 6
+    variance = (total + 1) * (4 * n * m * total - 3 * (n**2 + m**2) - 2 * n * m) / (45 * total**2 * 4 * n * m)
+    x = 1 / 6 + (score - mean) / np.sqrt(45 * variance)
+    if x < 0.003:
+        return 1.0
+    k = np.arange(20)
+    y = (4 * k + 1) ** 2 / (16 * x)
+    weight = np.exp(special.gammaln(k + 0.5) - special.gammaln(k + 1)) / (np.pi**1.5 * np.sqrt(x))
+    return float(np.clip(1 - (weight * np.sqrt(4 * k + 1) * np.exp(-y) * special.kv(0.25, y)).sum(), 0, 1))
+
+
+def shrunk(score: float, reference: Sample, current: Sample) -> float:
+    """Return a statistic over n m / (n + m): the integral of squared differences that it grows from."""
+    return score * inverse_size(reference, current)
+
+
+def grown(size: float, reference: Sample, current: Sample) -> float:
+    """Return the statistic at such an integral."""
+    return size / inverse_size(reference, current)
+
+
+def noise_cramer_von_mises(reference: Sample, current: Sample, alpha: float) -> float:
+    """Return the limit distribution's quantile, found by halving."""
+    low, high = 0.0, 10.0
+    while high - low > 1e-4:
+        middle = (low + high) / 2
+        over = cramer_von_mises_p(middle, reference, current) > alpha
+        low, high = (middle, high) if over else (low, middle)
+    return high
+
+
+def mann_whitney(reference: Sample, current: Sample) -> float:
+    """Return the rank-biserial correlation |2 U / (n m) - 1|, 0 to 1: two-sided, whatever the direction."""
+    return abs(2 * _u(reference, current) / (reference.rows * current.rows) - 1)
+
+
+def _u(reference: Sample, current: Sample) -> float:
+    """Return the pairs in which the reference is larger, ties as half: scipy.stats.mannwhitneyu's statistic."""
+    below = current.cumulative - current.cells / 2
+    return float(reference.cells.astype(np.float64) @ below)
+
+
+def mann_whitney_p(score: float, reference: Sample, current: Sample) -> float:
+    """Return the two-sided p-value with ties and continuity, as scipy.stats.mannwhitneyu(method="asymptotic")."""
+    n, m = reference.rows, current.rows
+    deviation = max(score * n * m / 2 - 0.5, 0.0)
+    spread = _u_spread(reference, current)
+    return float(2 * special.ndtr(-deviation / spread)) if spread else 1.0
+
+
+def _u_spread(reference: Sample, current: Sample) -> float:
+    n, m = reference.rows, current.rows
+    total = n + m
+    ties = (reference.cells + current.cells).astype(np.float64)
+    tied = float((ties**3 - ties).sum()) / (total * (total - 1))
+    return float(np.sqrt(max(n * m / 12 * (total + 1 - tied), 0.0)))
+
+
+def noise_mann_whitney(reference: Sample, current: Sample, alpha: float) -> float:
+    """Return the normal limit."""
+    return float(-special.ndtri(alpha / 2) * _u_spread(reference, current) * 2 / (reference.rows * current.rows))
+
+
+def energy(reference: Sample, current: Sample) -> float:
+    """Return the energy distance (2 x integral of (F - G)^2)^1/2, values in standard deviations of the reference.
+
+    scipy.stats.energy_distance over the root of the standard deviation; exact as the Wasserstein distance is.
+    """
+    if reference.std == 0:
+        return 0.0 if ((reference.cells > 0) == (current.cells > 0)).all() else float("inf")
+    height, width = _steps(reference, current)
+    return float(np.sqrt(2 * (height**2 @ width) / reference.std))
+
+
+def noise_energy(reference: Sample, current: Sample, alpha: float) -> float:
+    """Return a normal bound, as for the Wasserstein distance."""
+    if not reference.std:
+        return 0.0
+    share = _between(reference)
+    spread = float((share * (1 - share)) @ np.diff(reference.knots))
+    z = float(-special.ndtri(alpha / 2))
+    return z * float(np.sqrt(2 * spread * inverse_size(reference, current) / reference.std))
+
+
+def anderson_darling(reference: Sample, current: Sample) -> float:
+    """Return the two-sample statistic A2akN with midranks (Scholz and Stephens 1987); about 1 is expected.
+
+    scipy.stats.anderson_ksamp(variant="midrank") shows it standardised: less 1, over its standard deviation.
+    """
+    n, m = reference.rows, current.rows
+    total = n + m
+    ties = (reference.cells + current.cells).astype(np.float64)
+    used = ties > 0
+    ties = ties[used]
+    pooled = np.cumsum(ties) - ties / 2
+    scale = pooled * (total - pooled) - total * ties / 4
+    statistic = 0.0
+    for own, size in ((reference, n), (current, m)):
+        below = (own.cumulative - own.cells / 2)[used]
+        part = np.divide(ties * (total * below - pooled * size) ** 2, scale, out=np.zeros_like(ties), where=scale > 0)
+        statistic += float(part.sum()) / size
+    return statistic * (total - 1) / total**2
+
+
+def noise_anderson_darling(reference: Sample, current: Sample, alpha: float) -> float:
+    """Return the limit's one-in-a-thousand quantile (Scholz and Stephens 1987, table 1), for any alpha."""
+    return 1 + 6.546 * float(np.sqrt(2 * (np.pi**2 - 9) / 3))
