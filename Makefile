@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check servers dashboards clean
+.PHONY: help run test check servers bench dashboards clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -36,6 +36,10 @@ check: .venv/.dev servers ## lint, types, and the tests of what must hold across
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/contract
+
+bench: .venv/.dev ## measure false alarms and detection (minutes; bench/README.md)
+	$(BIN)/python -m bench.quiet_pager
+	$(BIN)/python -m bench.detection
 
 dashboards: .venv/.dev ## build grafana/dashboards/*.json
 	$(BIN)/python -m grafana.build

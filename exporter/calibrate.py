@@ -83,11 +83,12 @@ def _sizes(
         methods = model.drift.numeric if isinstance(own, NumericBins) else model.drift.categorical
         learned = [method for method in methods if model.drift.threshold.is_calibrated(method)]
         column = _matrix(bins, units, name)
+        total = column.sum(axis=0)
         rows[name] = np.zeros(len(windows))
         sizes |= {(name, method): np.full(len(windows), np.nan) for method in learned}
         for number, window in enumerate(windows):
             if enough[number]:
-                pair = _leave_out(own, column, window)
+                pair = _leave_out(own, column, total, window)
                 rows[name][number] = pair[1].rows
                 if min(pair[0].rows, pair[1].rows) >= model.drift.min_rows:
                     for method in learned:
@@ -95,9 +96,9 @@ def _sizes(
     return sizes, rows
 
 
-def _leave_out(bins: Bins, column: Ints, window: Ints) -> tuple[Sample, Sample]:
+def _leave_out(bins: Bins, column: Ints, total: Ints, window: Ints) -> tuple[Sample, Sample]:
     """Return the reference without the window's units, and the window; what only they had is unseen then."""
-    reference = column.sum(axis=0) - column[np.unique(window)].sum(axis=0)
+    reference = total - column[np.unique(window)].sum(axis=0)
     current = column[window].sum(axis=0)
     if isinstance(bins, CategoryBins):
         lost = np.flatnonzero(reference[: bins.unseen] == 0)

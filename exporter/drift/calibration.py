@@ -20,7 +20,8 @@ from exporter.rows import Floats
 
 LEAST_UNITS = 14  # units of the reference (days) below which nothing can be calibrated
 _SMALLEST = 1e-6
-_ALIKE = 3  # days in a row that resemble each other (the weather's rhythm)
+_LARGEST = 50.0  # log size; far beyond what any method can tell
+_ALIKE = 2.5  # days in a row that resemble each other (the weather's rhythm)
 _REACHABLE = 0.98  # share of the farthest that a threshold may be at
 _SAFETY = 0.6  # share of the budget that is spent: the resampled series is milder than a new year
 
@@ -64,7 +65,7 @@ def threshold(null: Null, height: float, method: str, reference: Sample, current
     """
     own = METHODS[method]
     growth = max(1.0, null.rows / current.rows) ** own.rate
-    limit = max(math.exp(null.center + null.spread * height) * growth, own.least)
+    limit = max(math.exp(min(null.center + null.spread * height, _LARGEST)) * growth, own.least)
     if limit > (own.blind if own.blind is not None else _farthest(method, reference, current.rows)):
         return None
     return own.unsize(limit, reference, current)
@@ -111,17 +112,19 @@ def calibrate(
 
 
 def _height(largest: Floats, rate: float, units: int) -> float:
-    """Return the height that is climbed at most `rate` times a step, for windows that are still to come."""
+    """Return the height that is climbed at most `rate` times a step, for windows that are still to come.
+
+    Center and spread of each column are known from few days only, so a new window's standardised size has the tail
+    of Student's t for a prediction: the height moves to the value that is as rare there as it is in a normal tail.
+    """
     from scipy.stats import norm, t
 
     lowest = _climbed_at_most(largest, rate * len(largest))
-    center, spread = float(largest.mean()), max(float(largest.std(ddof=1)), 1e-9)
-    above = (lowest - center) / spread
     if rate * len(largest) < 1:  # rarer than the series can show: the normal tail goes on from there
-        above = max(above, float(norm.isf(rate)))
+        spread = max(float(largest.std(ddof=1)), 1e-9)
+        lowest = max(lowest, float(largest.mean()) + spread * float(norm.isf(rate)))
     freedom = max(units / _ALIKE - 1, 2.0)
-    heavier = float(t.isf(norm.sf(above), freedom)) * math.sqrt(1 + 1 / (freedom + 1))
-    return center + spread * heavier
+    return float(t.isf(norm.sf(lowest), freedom)) * math.sqrt(1 + 1 / (freedom + 1))
 
 
 def _climbed_at_most(largest: Floats, times: float) -> float:

@@ -1,0 +1,1 @@
+"""Benchmarks: run from the repository's root, as in `python -m bench.quiet_pager`."""

@@ -1,0 +1,212 @@
+"""Rules that judge windows: ours, fixed thresholds, p-values, and two libraries in their own environments.
+
+Every rule gives each judged column of a window a severity: above 1 it alarms. `of_window` makes one number of them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from scipy import special, stats
+
+from bench.traffic import Case
+from exporter import parts
+from exporter.baseline import Baseline, select, usable
+from exporter.drift.thresholds import in_force
+from exporter.drift.univariate import METHODS, Sample
+from exporter.profile.batch import as_outcomes, labels_of, read_batch
+from exporter.profile.counts import gather
+from exporter.profile.numeric import NumericBins
+from exporter.rows import Ints
+
+OURS, MISSING = "ours, calibrated", "ours and its missing-values bound"
+RULES = {
+    OURS: "ours",
+    MISSING: "ours",
+    "PSI 0.1": "psi",
+    "PSI 0.2": "psi",
+    "p < 0.05": "p",
+    "p < 0.05, Benjamini-Hochberg": "p",
+    "Evidently, any column": "evidently",
+    "Evidently, half of the columns": "evidently",
+    "NannyML, any column": "nannyml",
+}
+SHARED = ("Evidently, half of the columns",)  # one verdict for all columns together
+PEERS = ("evidently", "nannyml")
+Severities = dict[str, dict[str, float]]  # source (ours, missing, psi, p, evidently, nannyml) -> column -> severity
+
+
+class Job(NamedTuple):
+    """A window to judge. days: (table, day) each; columns: which ones, as the data names them."""
+
+    window: str
+    days: tuple[tuple[str, int], ...]
+    columns: tuple[str, ...]
+
+
+def of_columns(rule: str, found: Severities) -> dict[str, float]:
+    """Return a window's severity by one rule for each judged column; it is detected above 1."""
+    own = found[RULES[rule]]
+    if rule == MISSING:
+        names = own.keys() | found["missing"].keys()
+        return {name: max(own.get(name, 0.0), found["missing"].get(name, 0.0)) for name in names}
+    if rule == "PSI 0.2":
+        return {name: value / 2 for name, value in own.items()}
+    return _adjusted(own) if rule.endswith("Hochberg") else own
+
+
+def _adjusted(own: Mapping[str, float]) -> dict[str, float]:
+    """Correct p-values, given as log p / log 0.05, for their number."""
+    found, best = {}, -math.inf
+    for place, name in reversed(list(enumerate(sorted(own, key=lambda name: -own[name])))):
+        best = max(best, own[name] - math.log(len(own) / (place + 1)) / math.log(20))
+        found[name] = best
+    return found
+
+
+def of_window(rule: str, found: Severities) -> float:
+    """Return a window's severity by one rule; it alarms above 1."""
+    values = sorted(of_columns(rule, found).values(), reverse=True)
+    if not values:
+        return 0.0
+    return values[(len(values) + 1) // 2 - 1] if rule in SHARED else values[0]
+
+
+class Ours:
+    """Scores windows by the exporter's own code, each day's rows counted once."""
+
+    def __init__(self, case: Case, baseline: Baseline):
+        self._model, self._baseline = case.model, baseline
+        self._days: dict[tuple[str, int], Ints] = {}
+        scores = {name: f"score:{i}" for i, name in enumerate(baseline.schema.scores)}
+        own = {"prediction": "prediction", "label": "label", **scores}
+        self._parts = {name: own.get(name, f"feature:{name}") for name in case.kinds}
+        self._bins = parts.bins_of(baseline.bins)
+        self._reference = {name: self._sample(baseline.vector, name) for name in self._bins}
+
+    def count(self, name: str, table: pa.Table, day: Ints) -> None:
+        """Count a table's rows per day."""
+        model, schema, bins = self._model, self._baseline.schema, self._baseline.bins
+        batch = read_batch(model, schema, table)
+        label, _ = labels_of(model, schema, table, _Ignored())
+        outcomes = as_outcomes(schema, batch, label)
+        placed = bins.place_rows(batch)
+        rows = np.flatnonzero(usable(bins, outcomes))
+        placed += [part._replace(row=rows[part.row]) for part in bins.place_outcomes(select(outcomes, rows))]
+        days, group = np.unique(day, return_inverse=True)
+        for number, counts in zip(days.tolist(), gather(placed, group, len(days), bins.size), strict=True):
+            vector = np.zeros(bins.size, np.int64)
+            vector[counts.place] = counts.amount
+            self._days[name, number] = vector
+
+    def rows(self, days: Sequence[tuple[str, int]]) -> int:
+        """Return the number of rows of some days."""
+        return sum(int(self._days[day][0]) for day in days)
+
+    def _sample(self, vector: Ints, name: str) -> tuple[Sample, float]:
+        """Return a column's counts, and its share of missing values (features only)."""
+        counts, bins = parts.counts(self._baseline.bins, vector, name), self._bins[name]
+        missing = counts[bins.missing] / max(int(vector[0]), 1) if name.startswith("feature:") else 0.0
+        return parts.sample(bins, counts), float(missing)
+
+    def judge(self, job: Job) -> Severities:
+        """Return the severities of ours, of PSI over 0.1 and of the p-values (log p over log 0.05)."""
+        found: Severities = {"ours": {}, "missing": {}, "psi": {}, "p": {}}
+        vector = sum(self._days[day] for day in job.days)
+        for column in job.columns:
+            name = self._parts[column]
+            reference, usual = self._reference[name]
+            current, missing = self._sample(vector, name)
+            if name.startswith("feature:"):
+                found["missing"][column] = (missing - usual) / float(self._model.quality.missing.increase or 1)
+            if current.rows >= self._model.drift.min_rows:
+                self._judge(column, reference, current, job.window, found)
+        return found
+
+    def _judge(self, column: str, reference: Sample, current: Sample, window: str, found: Severities) -> None:
+        name, drift = self._parts[column], self._model.drift
+        is_numeric = isinstance(self._bins[name], NumericBins)
+        learned = self._baseline.calibrations.get(window)
+        ratios = []
+        for method in drift.numeric if is_numeric else drift.categorical:
+            score = METHODS[method].score(reference, current)
+            limits = in_force(name, method, reference, current, drift.threshold, learned)
+            ratios += [score / limit for limit in limits.values() if limit > 0 and math.isfinite(score)]
+            if method == "psi":
+                found["psi"][column] = score / 0.1
+            if method == ("ks" if is_numeric else "chi2"):
+                found["p"][column] = _log_p(method, score, reference, current) / math.log(0.05)
+        if ratios:
+            found["ours"][column] = max(ratios)
+
+
+class _Ignored(dict):  # type: ignore[type-arg]
+    def __missing__(self, key: str) -> int:
+        return 0
+
+
+def _log_p(method: str, score: float, reference: Sample, current: Sample) -> float:
+    """Return the logarithm of the asymptotic p-value, also where the p-value itself is too small to be written."""
+    if method == "ks":
+        z = score * math.sqrt(reference.rows * current.rows / (reference.rows + current.rows))
+        p = float(special.kolmogorov(z))
+        return math.log(p) if p > 0 else math.log(2) - 2 * z * z
+    used = int(((reference.bins > 0) | (current.bins > 0)).sum())
+    return float(stats.chi2.logsf(score, max(used - 1, 1)))
+
+
+def python_of(peer: str) -> str | None:
+    """Return the interpreter that can import a library: BENCH_EVIDENTLY, BENCH_NANNYML or this one; None: none can."""
+    python = os.environ.get(f"BENCH_{peer.upper()}", sys.executable)
+    done = subprocess.run([python, "-c", f"import {peer}"], capture_output=True, check=False)
+    return python if done.returncode == 0 else None
+
+
+def versions(pythons: Mapping[str, str]) -> dict[str, str]:
+    """Return each library's version."""
+    found = {}
+    for peer, python in pythons.items():
+        ask = [python, "-c", f"import importlib.metadata as m; print(m.version({peer!r}))"]
+        found[peer] = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
+    return found
+
+
+def judge_by(
+    peer: str,
+    python: str,
+    case: Case,
+    reference: tuple[pa.Table, Ints],
+    tables: Mapping[str, tuple[pa.Table, Ints]],
+    jobs: Sequence[Job],
+) -> list[dict[str, float]]:
+    """Let a library judge the windows in its own environment; rows go over as Parquet files."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (table, day) in {"reference": reference, **tables}.items():
+            pq.write_table(_typed(case, table, day), Path(folder, f"{name}.parquet"))
+        Path(folder, "jobs.json").write_text(json.dumps([job._asdict() for job in jobs]))
+        script = str(Path(__file__).with_name("peer.py"))
+        done = subprocess.run([python, script, peer, folder], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{peer} failed: {done.stderr[-2000:]}")
+        found: list[dict[str, float]] = json.loads(Path(folder, "found.json").read_text())
+    return found
+
+
+def _typed(case: Case, table: pa.Table, day: Ints) -> pa.Table:
+    """Write numbers as float64 and categories as text; both libraries then read the columns as they are meant."""
+    columns = {"day": pa.array(day)}
+    for name, kind in case.kinds.items():
+        values = table[name]
+        columns[name] = values.cast(pa.float64() if kind == "numeric" else pa.string())
+    return pa.table(columns)
