@@ -151,6 +151,21 @@ def _units(model: Model, bins: ModelBins, placed: list[Placed], timestamp: Ints)
     return found
 
 
+def settings_hash(model: Model) -> str:
+    """Hash what the bins and buckets depend on; a change of it needs a new baseline and the whole log."""
+    columns = model.columns.model_dump_json(exclude={"features": {"__all__": {"importance", "windows"}}})
+    return _short_hash((model.task, columns, model.drift.knots, model.bucket_seconds, str(model.version)))
+
+
+def learning_hash(model: Model) -> str:
+    """Hash what learned thresholds depend on beside the bins; a change of it needs the reference again."""
+    return _short_hash(([window.seconds for window in model.windows], model.timezone, model.drift.model_dump_json()))
+
+
+def _short_hash(parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
 def dump(baseline: Baseline) -> tuple[str, bytes]:
     """Return a baseline as text (schema and bins) and bytes (the reference's profile) for the store."""
     plain = {

@@ -19,6 +19,9 @@ from exporter.rows import NO_TIME, SECOND, Ints
 from exporter.store import Due, Prediction, Transaction
 
 Deltas = dict[tuple[str, int], Counts]
+REASONS = ("timestamp", "id", "duplicate", "late", "expired", "label", "label_id", "line")
+# What is counted of a log: name and reason; each is shown from the start, so that its first increase is one.
+COUNTERS = (("predictions", ""), ("labels", ""), *(("rejected", reason) for reason in REASONS))
 _LABELS_AT_ONCE = 50_000
 
 

@@ -5,7 +5,6 @@ The only module that catches broadly: each failure becomes a state and a counter
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +13,7 @@ from itertools import groupby
 import pyarrow as pa
 
 from exporter import evaluate, ledger, tasks
-from exporter.baseline import Baseline, dump, fit, restore
+from exporter.baseline import Baseline, dump, fit, learning_hash, restore, settings_hash
 from exporter.collector import Board
 from exporter.evaluate import Found, View
 from exporter.ledger import Deltas, Limits
@@ -179,7 +178,7 @@ class Monitor:
     def _load_baseline(self) -> Baseline:
         model, record = self.model, self.sources["reference"]
         started = time.perf_counter()
-        settings = _settings_hash(model)
+        settings = settings_hash(model)
         with self._store.transaction() as tx:
             stored = tx.baseline(model.name)
         if stored is not None and not stored[0].startswith(settings):
@@ -188,7 +187,7 @@ class Monitor:
             found = files.paths(model.reference.files)
             if not found:
                 raise FileNotFoundError(f"no file matches {', '.join(model.reference.files)}")
-            fingerprint = f"{settings} {_learning_hash(model)} {files.fingerprint(model.reference.files)}"
+            fingerprint = f"{settings} {learning_hash(model)} {files.fingerprint(model.reference.files)}"
             if stored is not None and stored[0] == fingerprint:
                 record.up, record.errors = True, {}
                 return self._use(self.baseline or restore(stored[1], stored[2]))
@@ -310,11 +309,15 @@ class Monitor:
             out.put("model_info", model.name, version, model.task, model.framework, value=1)
         try:
             with self._store.transaction() as tx:
-                counters, newest = tx.counters(model.name), tx.newest(model.name)
+                stored, newest = tx.counters(model.name), tx.newest(model.name)
+            counters = {(version, *kind): 0 for version in versions for kind in ledger.COUNTERS}
+            counters |= {(version, name, reason): value for version, name, reason, value in stored}
         except Exception:
             log.exception("model %s: the store cannot be read", model.name)
-            counters, newest = [], {}
-        for version, name, reason, value in counters:
+            counters, newest = {}, {}
+        for (version, name, reason), value in counters.items():
+            if versions and version not in {*versions, ""}:
+                continue  # a version without rows in any window is gone
             if name == "rejected":
                 out.put("model_rows_rejected_total", model.name, version, reason, value=value)
             else:
@@ -335,16 +338,3 @@ class Monitor:
 def _sources(model: Model) -> list[tuple[str, Source]]:
     named = [("reference", model.reference), ("predictions", model.predictions)]
     return [*named, ("labels", model.labels)] if model.labels is not None else named
-
-
-def _settings_hash(model: Model) -> str:
-    """Hash what the bins and buckets depend on; a change of it needs a new baseline."""
-    columns = model.columns.model_dump_json(exclude={"features": {"__all__": {"importance", "windows"}}})
-    parts = (model.task, columns, model.drift.knots, model.bucket_seconds, str(model.version))
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-
-def _learning_hash(model: Model) -> str:
-    """Hash what learned thresholds depend on beside the bins; a change of it needs the reference again."""
-    parts = ([window.seconds for window in model.windows], model.timezone, model.drift.model_dump_json())
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
