@@ -13,7 +13,7 @@ import numpy as np
 
 from exporter.baseline import Baseline, select, usable
 from exporter.profile.batch import Labels, Log
-from exporter.profile.counts import Counts, Placed, add, gather, negative
+from exporter.profile.counts import Counts, Placed, add, gather, keep_rows, negative
 from exporter.profile.outcome import Outcomes
 from exporter.rows import NO_TIME, SECOND, Ints
 from exporter.store import Due, Prediction, Transaction
@@ -60,7 +60,7 @@ def add_log(tx: Transaction, model: str, baseline: Baseline, log: Log, limits: L
     outcomes = Outcomes(log.prediction, np.full(len(kept), np.nan) if log.label is None else log.label, log.scores)
     in_time = (log.label_time == NO_TIME) | (log.label_time <= now)
     labelled = usable(baseline.bins, outcomes) & kept & in_time
-    placed = [_only(part, kept) for part in baseline.bins.place_rows(log.batch)]
+    placed = [keep_rows(part, kept) for part in baseline.bins.place_rows(log.batch)]
     placed += _placed_outcomes(baseline, outcomes, labelled)
     deltas = _by_group(placed, group, groups, baseline.bins.size)
     tx.add_to_buckets(model, deltas)
@@ -142,13 +142,6 @@ def _groups(versions: list[str], bucket: Ints, rows: Ints) -> tuple[list[tuple[s
     for row, start in zip(rows.tolist(), bucket[rows].tolist(), strict=True):
         group[row] = index.setdefault((versions[row], start), len(index))
     return list(index), group
-
-
-def _only(part: Placed, kept: np.ndarray) -> Placed:
-    if kept.all():
-        return part
-    chosen = kept[part.row]
-    return Placed(part.row[chosen], part.place[chosen], part.amount[chosen])
 
 
 def _placed_outcomes(baseline: Baseline, outcomes: Outcomes, chosen: np.ndarray) -> list[Placed]:

@@ -42,6 +42,8 @@ def ones(row: Ints, place: Ints) -> Placed:
 
 def keep_rows(part: Placed, kept: Bools) -> Placed:
     """Return what was placed of the rows that are kept."""
+    if kept.all():
+        return part
     chosen = kept[part.row]
     return Placed(part.row[chosen], part.place[chosen], part.amount[chosen])
 
