@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
@@ -16,11 +17,15 @@ from exporter.drift.calibration import Calibration, from_plain, to_plain
 from exporter.profile import categorical, numeric
 from exporter.profile import model as profile
 from exporter.profile.batch import as_outcomes, labels_of, read_batch
-from exporter.profile.counts import Counts, Placed, add_into, decode, encode, gather, keep_rows
+from exporter.profile.counts import ZERO, Counts, Placed, add_into, decode, encode, gather, keep_rows
 from exporter.profile.model import Batch, Bins, Column, ModelBins
 from exporter.profile.outcome import ClassBins, Outcomes, RegressionBins
 from exporter.rows import NO_TIME, SECOND, CategoryColumn, Ints, local_days, times
 from exporter.schema import Schema, SchemaError, from_json, infer, to_json
+from exporter.segments import Segments
+from exporter.segments import fit as fit_segments
+from exporter.segments import from_json as segments_from_json
+from exporter.segments import to_json as segments_to_json
 from exporter.settings import Model
 
 
@@ -28,7 +33,8 @@ class Baseline:
     """What the current rows are compared against; never changes once it is made.
 
     newest: newest event time of the reference in seconds, None where it has no times. calibrations: window ->
-    thresholds learned from the reference, for the windows that it can teach.
+    thresholds learned from the reference, for the windows that it can teach. slices: the counts of each segment that
+    the reference has rows of.
     """
 
     def __init__(
@@ -38,24 +44,40 @@ class Baseline:
         counts: Counts,
         newest: float | None,
         calibrations: Mapping[str, Calibration],
+        segments: Segments,
+        slices: Mapping[str, Counts],
     ):
         self.schema = schema
         self.bins = bins
         self.counts = counts
         self.newest = newest
         self.calibrations = calibrations
+        self.segments = segments
+        self.slices = slices
 
     @cached_property
     def vector(self) -> Ints:
         """The reference's profile, dense."""
+        return self._dense(self.counts)
+
+    def slice(self, segment: str) -> Ints:
+        """Return a segment's profile in the reference, dense."""
+        return self._dense(self.slices.get(segment, ZERO))
+
+    def _dense(self, counts: Counts) -> Ints:
         vector = np.zeros(self.bins.size, np.int64)
-        add_into(vector, self.counts)
+        add_into(vector, counts)
         return vector
+
+    def calibration(self, segment: str, against: str, window: str) -> Calibration | None:
+        """Return what the reference taught of a segment, baseline and window; None where it could not."""
+        return self.calibrations.get(window) if (segment, against) == ("all", "reference") else None
 
     @cached_property
     def hash(self) -> str:
-        """Short SHA-256 of bins and counts: which baseline this is."""
-        return hashlib.sha256(self.bins.hash.encode() + encode(self.counts)).hexdigest()[:16]
+        """Short SHA-256 of bins, segments and counts: which baseline this is."""
+        names = "\n".join(self.segments.names)
+        return hashlib.sha256(f"{self.bins.hash}{names}".encode() + encode(self.counts)).hexdigest()[:16]
 
 
 def fit(model: Model, reference: pa.Table) -> Baseline:
@@ -76,7 +98,19 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
     counts = gather(placed, np.zeros(batch.rows, np.int64), 1, bins.size)[0]
     timestamp = _timestamps(model, reference)
     learned = calibrations(model, bins, _units(model, bins, placed, timestamp))
-    return Baseline(schema, bins, counts, _newest(timestamp), learned)
+    segments = fit_segments(model.columns.segments, reference, model.max_segments)
+    return Baseline(
+        schema, bins, counts, _newest(timestamp), learned, segments, _slices(segments, bins, placed, reference)
+    )
+
+
+def _slices(segments: Segments, bins: ModelBins, placed: list[Placed], reference: pa.Table) -> dict[str, Counts]:
+    """Count the reference's rows in each slice."""
+    found: dict[str, Counts] = {}
+    for members in segments.members(reference).T:
+        counted = gather(placed, members, len(segments.names), bins.size)
+        found |= {name: own for name, own in zip(segments.names, counted, strict=True) if len(own.place)}
+    return found
 
 
 def usable(bins: ModelBins, outcomes: Outcomes) -> np.ndarray:
@@ -154,7 +188,9 @@ def _units(model: Model, bins: ModelBins, placed: list[Placed], timestamp: Ints)
 def settings_hash(model: Model) -> str:
     """Hash what the bins and buckets depend on; a change of it needs a new baseline and the whole log."""
     columns = model.columns.model_dump_json(exclude={"features": {"__all__": {"importance", "windows"}}})
-    return _short_hash((model.task, columns, model.drift.knots, model.bucket_seconds, str(model.version)))
+    return _short_hash(
+        (model.task, columns, model.drift.knots, model.bucket_seconds, model.max_segments, str(model.version))
+    )
 
 
 def learning_hash(model: Model) -> str:
@@ -173,6 +209,8 @@ def dump(baseline: Baseline) -> tuple[str, bytes]:
         "bins": profile.to_json(baseline.bins),
         "newest": baseline.newest,
         "calibrations": {window: to_plain(one) for window, one in baseline.calibrations.items()},
+        "segments": segments_to_json(baseline.segments),
+        "slices": {name: b64encode(encode(own)).decode() for name, own in baseline.slices.items()},
     }
     return json.dumps(plain), encode(baseline.counts)
 
@@ -182,4 +220,6 @@ def restore(text: str, counts: bytes) -> Baseline:
     plain = json.loads(text)
     bins = profile.from_json(plain["bins"])
     learned = {window: from_plain(one) for window, one in plain["calibrations"].items()}
-    return Baseline(from_json(plain["schema"]), bins, decode(counts), plain["newest"], learned)
+    segments = segments_from_json(plain["segments"])
+    slices = {name: decode(b64decode(own)) for name, own in plain["slices"].items()}
+    return Baseline(from_json(plain["schema"]), bins, decode(counts), plain["newest"], learned, segments, slices)

@@ -46,6 +46,21 @@ def _quality(what: str, meaning: str) -> tuple[Family, Family]:
     )
 
 
+def _moving(what: str, label: str, noun: str) -> tuple[Family, ...]:
+    name, labels = f"model_{what}_moving_drift", (*W, "baseline", label)
+    of = f"{noun} in the window from an earlier window: the previous one or the same a week ago"
+    return (
+        Family(f"{name}_score", (*labels, "method"), f"Distance of {of}, in the method's unit; {_DRIFT}."),
+        Family(f"{name}_p_value", (*labels, "method"), f"P-value of the distance of {of}, 0 to 1; {_DRIFT}."),
+        Family(
+            f"{name}_threshold",
+            (*labels, "method", "severity"),
+            f"Distance of {of}, above which it counts as drifted; {_DRIFT}.",
+        ),
+        Family(f"{name}_detected", labels, f"1 if any method sees a drift of {of}, else 0; {_DRIFT}."),
+    )
+
+
 _TABLE: tuple[Family, ...] = (
     Family("model_info", (*M, "task", "framework"), "A monitored model and version; always 1."),
     Family(
@@ -112,7 +127,7 @@ _TABLE: tuple[Family, ...] = (
     ),
     Family(
         "model_feature_drift_threshold",
-        (*W, "feature", "method", "severity"),
+        (*S, "feature", "method", "severity"),
         f"Drift score above which a feature counts as drifted, in the method's unit; {_DRIFT}.",
     ),
     Family(
@@ -171,6 +186,28 @@ _TABLE: tuple[Family, ...] = (
         "model_drifted_features_threshold_ratio",
         ("model", "severity"),
         "Share of drifted features above which the whole data set counts as drifted, 0 to 1.",
+    ),
+    *_moving("feature", "feature", "a feature's values"),
+    *_moving("prediction", "output", "the model's outputs"),
+    Family(
+        "model_moving_drifted_features_ratio",
+        (*W, "baseline"),
+        f"Features that differ from an earlier window among those judged, 0 to 1, lower is better; {_DRIFT}.",
+    ),
+    Family(
+        "model_segment_drift_score",
+        S,
+        f"Largest drift score of a segment's features over its threshold, 1 is at the threshold; {_DRIFT}.",
+    ),
+    Family(
+        "model_segment_state",
+        (*S, "state"),
+        f"What became of a segment: one of ok, insufficient, appeared, vanished is 1, the others are 0; {_DRIFT}.",
+    ),
+    Family(
+        "model_segment_worst_info",
+        (*S, "by"),
+        f"The segment that is worst by drift; always 1; {_DRIFT}.",
     ),
     Family("model_monitored_features", M, "Features of the reference that are monitored."),
     *_quality("missing", "without a value in the feature"),

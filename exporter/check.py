@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from exporter import evaluate
 from exporter.baseline import Baseline, fit
 from exporter.drift.thresholds import in_force
 from exporter.drift.univariate import Sample
-from exporter.evaluate import View
+from exporter.evaluate.drift import drift
+from exporter.evaluate.performance import performance
+from exporter.evaluate.views import View
 from exporter.mistakes import Wrong
 from exporter.parts import sample
 from exporter.profile.batch import Log, read_labels, read_log
@@ -109,9 +110,7 @@ def _judgement(model: Model, baseline: Baseline, rows: Log) -> Report:
     if rows.batch.rows:
         add_into(vector, gather(placed, np.zeros(rows.batch.rows, np.int64), 1, baseline.bins.size)[0])
     views = [View("1", window.name, 0, window.seconds, vector) for window in model.windows]
-    series = sum(
-        one(model, baseline, views).readings.series() for one in (evaluate.drift, quality, evaluate.performance)
-    )
+    series = sum(one(model, baseline, views).readings.series() for one in (drift, quality, performance))
     seconds = (int(rows.timestamp.max()) - int(rows.timestamp.min())) / SECOND if rows.batch.rows else 0
     per_second = rows.batch.rows / seconds if seconds else 0.0
     expected = {window.name: round(per_second * window.seconds) for window in model.windows}

@@ -81,7 +81,6 @@ def not_computed(config: Config) -> list[str]:
     found = [f"sinks.{name}" for name in config.sinks]
     for model in config.models:
         present = {
-            "columns.segments": model.columns.segments,
             "columns.latency": model.columns.latency,
             "columns.error": model.columns.error,
             "drift.multivariate": model.drift.multivariate,

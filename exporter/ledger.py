@@ -15,20 +15,22 @@ from exporter.baseline import Baseline, select, usable
 from exporter.profile.batch import Labels, Log
 from exporter.profile.counts import Counts, Placed, add, gather, keep_rows, negative
 from exporter.profile.outcome import Outcomes
-from exporter.rows import NO_TIME, SECOND, Ints
+from exporter.rows import NO_TIME, SECOND, Ints, local_days
 from exporter.store import Due, Prediction, Transaction
+from exporter.store.tables import Key
 
-Deltas = dict[tuple[str, int], Counts]
+Deltas = dict[Key, Counts]
 REASONS = ("timestamp", "id", "duplicate", "late", "expired", "label", "label_id", "line")
 # What is counted of a log: name and reason; each is shown from the start, so that its first increase is one.
 COUNTERS = (("predictions", ""), ("labels", ""), *(("rejected", reason) for reason in REASONS))
+ALL = "all"
 _LABELS_AT_ONCE = 50_000
 
 
 class Limits(NamedTuple):
     """Times in seconds: the clock; the bucket's length; rows older than `oldest` are expired, than `late` late.
 
-    replay: rows that are newer than the clock have not happened yet.
+    replay: rows that are newer than the clock have not happened yet. zone: where a day is a local day.
     """
 
     now: float
@@ -36,6 +38,7 @@ class Limits(NamedTuple):
     oldest: float
     late: float | None = None
     replay: bool = False
+    zone: str = "UTC"
 
 
 def add_log(tx: Transaction, model: str, baseline: Baseline, log: Log, limits: Limits) -> Deltas:
@@ -55,15 +58,14 @@ def add_log(tx: Transaction, model: str, baseline: Baseline, log: Log, limits: L
     if not len(rows):
         return {}
     bucket = log.timestamp // SECOND // limits.bucket * limits.bucket
-    groups, group = _groups(log.version, bucket, rows)
     now = limits.now * SECOND
     outcomes = Outcomes(log.prediction, np.full(len(kept), np.nan) if log.label is None else log.label, log.scores)
     in_time = (log.label_time == NO_TIME) | (log.label_time <= now)
     labelled = usable(baseline.bins, outcomes) & kept & in_time
     placed = [keep_rows(part, kept) for part in baseline.bins.place_rows(log.batch)]
     placed += _placed_outcomes(baseline, outcomes, labelled)
-    deltas = _by_group(placed, group, groups, baseline.bins.size)
-    tx.add_to_buckets(model, deltas)
+    deltas = _by_bucket(baseline, placed, Where(log.version, bucket, log.slices, rows))
+    _store(tx, model, deltas, limits.zone)
     _remember(tx, model, log, rows, bucket, labelled)
     newest: dict[str, int] = {}
     for row in rows.tolist():
@@ -83,14 +85,14 @@ def add_labels(tx: Transaction, model: str, version: str, labels: Labels) -> Non
     tx.count(model, version, {("rejected", reason): n for reason, n in labels.rejected.items()})
 
 
-def settle_labels(tx: Transaction, model: str, baseline: Baseline, now: float) -> Deltas:
+def settle_labels(tx: Transaction, model: str, baseline: Baseline, now: float, zone: str = "UTC") -> Deltas:
     """Join the labels known by `now` to their predictions; a later label for the same id corrects the first."""
     total: Deltas = {}
     while due := tx.due_labels(model, int(now * SECOND), _LABELS_AT_ONCE):
         news = [row for row in due if row.old is None or (row.label_time, row.label) > (row.old_time, row.old)]
         changed = [row for row in news if row.old != row.label]
         deltas = _label_deltas(baseline, changed)
-        tx.add_to_buckets(model, deltas)
+        _store(tx, model, deltas, zone)
         tx.settle(model, [row.id for row in due], [(row.id, row.label, row.label_time) for row in news])
         for version, count in Counter(row.version for row in changed).items():
             tx.count(model, version, {("labels", ""): count})
@@ -98,7 +100,16 @@ def settle_labels(tx: Transaction, model: str, baseline: Baseline, now: float) -
     return total
 
 
-def merge(first: Mapping[tuple[str, int], Counts], second: Mapping[tuple[str, int], Counts]) -> Deltas:
+def _store(tx: Transaction, model: str, deltas: Deltas, zone: str) -> None:
+    """Add to the buckets, and note which local days that changes."""
+    tx.add_to_buckets(model, deltas)
+    whole = [(version, start) for version, segment, start in deltas if segment == ALL]
+    starts = np.array([start for _, start in whole], np.int64)
+    days = local_days(starts * SECOND, np.ones(len(starts), np.bool_), zone).tolist()
+    tx.mark_days(model, [(version, day) for (version, _), day in zip(whole, days, strict=True)])
+
+
+def merge(first: Mapping[Key, Counts], second: Mapping[Key, Counts]) -> Deltas:
     """Add two sets of deltas."""
     merged = dict(first)
     for key, counts in second.items():
@@ -135,12 +146,34 @@ def _count_rejected(tx: Transaction, model: str, versions: list[str], rejected: 
     tx.count(model, version, {("rejected", reason): n for reason, n in rejected.items()})
 
 
-def _groups(versions: list[str], bucket: Ints, rows: Ints) -> tuple[list[tuple[str, int]], Ints]:
-    """Number the (version, bucket) pairs of the rows in question; other rows are in group 0 and never looked at."""
-    index: dict[tuple[str, int], int] = {}
-    group = np.zeros(len(bucket), np.int64)
-    for row, start in zip(rows.tolist(), bucket[rows].tolist(), strict=True):
-        group[row] = index.setdefault((versions[row], start), len(index))
+class Where(NamedTuple):
+    """Where rows belong: version and bucket of each, its segments (rows x columns), and the rows in question."""
+
+    version: list[str]
+    bucket: Ints
+    slices: Ints
+    rows: Ints
+
+
+def _by_bucket(baseline: Baseline, placed: list[Placed], where: Where) -> Deltas:
+    """Add up what was placed by version, segment and bucket; a row counts in the whole and in each of its segments."""
+    names, found = baseline.segments.names, {}
+    for segments in (np.full(len(where.bucket), -1), *where.slices.T):
+        groups, group = _groups(where, segments)
+        counted = gather(placed, group, len(groups), baseline.bins.size)
+        for (version, segment, start), counts in zip(groups, counted, strict=True):
+            if len(counts.place):
+                found[version, ALL if segment < 0 else names[segment], start] = counts
+    return found
+
+
+def _groups(where: Where, segments: Ints) -> tuple[list[tuple[str, int, int]], Ints]:
+    """Number the (version, segment, bucket) of the rows in question; other rows are in group 0 and never looked at."""
+    index: dict[tuple[str, int, int], int] = {}
+    group = np.zeros(len(where.bucket), np.int64)
+    own = zip(where.rows.tolist(), segments[where.rows].tolist(), where.bucket[where.rows].tolist(), strict=True)
+    for row, segment, start in own:
+        group[row] = index.setdefault((where.version[row], segment, start), len(index))
     return list(index), group
 
 
@@ -151,16 +184,12 @@ def _placed_outcomes(baseline: Baseline, outcomes: Outcomes, chosen: np.ndarray)
     return [part._replace(row=rows[part.row]) for part in baseline.bins.place_outcomes(select(outcomes, chosen))]
 
 
-def _by_group(placed: list[Placed], group: Ints, groups: list[tuple[str, int]], size: int) -> Deltas:
-    counted = gather(placed, group, len(groups), size)
-    return {key: counts for key, counts in zip(groups, counted, strict=True) if len(counts.place)}
-
-
 def _remember(tx: Transaction, model: str, log: Log, rows: Ints, bucket: Ints, labelled: np.ndarray) -> None:
     if log.ids is None:
         return
     outputs = np.ascontiguousarray(np.column_stack([log.prediction, log.scores]), "<f8")
     labels = np.full(len(labelled), np.nan) if log.label is None else log.label
+    slices = log.slices.astype("<i2")
     ledger = []
     for row in rows.tolist():
         known = bool(labelled[row])
@@ -170,6 +199,7 @@ def _remember(tx: Transaction, model: str, log: Log, rows: Ints, bucket: Ints, l
                 log.version[row],
                 int(bucket[row]),
                 outputs[row].tobytes(),
+                slices[row].tobytes(),
                 float(labels[row]) if known else None,
                 _known_at(log, row) if known else None,
             )
@@ -195,9 +225,9 @@ def _label_deltas(baseline: Baseline, changed: list[Due]) -> Deltas:
     if not changed:
         return {}
     outputs = np.frombuffer(b"".join(row.output for row in changed), "<f8").reshape(len(changed), -1)
-    versions = [row.version for row in changed]
+    slices = np.frombuffer(b"".join(row.slices for row in changed), "<i2").reshape(len(changed), -1)
     bucket = np.array([row.bucket for row in changed], np.int64)
-    groups, group = _groups(versions, bucket, np.arange(len(changed)))
+    where = Where([row.version for row in changed], bucket, slices.astype(np.int64), np.arange(len(changed)))
     old = np.array([np.nan if row.old is None else row.old for row in changed])
     new = np.array([row.label for row in changed])
     total: Deltas = {}
@@ -205,6 +235,6 @@ def _label_deltas(baseline: Baseline, changed: list[Due]) -> Deltas:
         outcomes = Outcomes(outputs[:, 0], label, outputs[:, 1:])
         placed = _placed_outcomes(baseline, outcomes, usable(baseline.bins, outcomes))
         if placed:
-            deltas = _by_group(placed, group, groups, baseline.bins.size)
+            deltas = _by_bucket(baseline, placed, where)
             total = merge(total, deltas if sign > 0 else {k: negative(c) for k, c in deltas.items()})
     return total

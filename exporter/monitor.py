@@ -12,10 +12,12 @@ from itertools import groupby
 
 import pyarrow as pa
 
-from exporter import evaluate, ledger, tasks
+from exporter import ledger, tasks
 from exporter.baseline import Baseline, dump, fit, learning_hash, restore, settings_hash
 from exporter.collector import Board
-from exporter.evaluate import Found, View
+from exporter.evaluate.drift import drift
+from exporter.evaluate.performance import bounds, performance
+from exporter.evaluate.views import Found, View, rows
 from exporter.ledger import Deltas, Limits
 from exporter.profile.batch import read_labels, read_log
 from exporter.quality import quality
@@ -26,15 +28,16 @@ from exporter.settings import Model, Source
 from exporter.sources import files
 from exporter.sources.files import Chunk
 from exporter.store import Store, Transaction
+from exporter.store.tables import Bucket
 from exporter.tasks import SourceRecord, Task
-from exporter.windows import Windows
+from exporter.windows import Windows, frames
 
 log = logging.getLogger("exporter.monitor")
 STATES = ("ok", "insufficient", "failed", "stale")
 EVALUATIONS: Mapping[str, Callable[[Model, Baseline, list[View]], Found]] = {
-    "drift": evaluate.drift,
+    "drift": drift,
     "quality": quality,
-    "performance": evaluate.performance,
+    "performance": performance,
 }
 
 
@@ -63,7 +66,8 @@ class Monitor:
         self._replay = replay
         self._store = store
         self._board = board
-        self._retention = max([retention, *(window.seconds for window in model.windows)])
+        self._frames = frames(model.windows, model.bucket_seconds, model.drift.baselines)
+        self._retention = max([retention, *(frame.behind + frame.seconds for frame in self._frames)])
         self.interval = interval
         self.tasks = {name: Task() for name in tasks.TASKS}
         self.sources = {name: SourceRecord() for name, _ in _sources(model)}
@@ -159,14 +163,14 @@ class Monitor:
         baseline = self._load_baseline()
         bucket = self.model.bucket_seconds
         if self._windows is None:
-            self._windows = Windows(self.model.windows, baseline.bins.size, self._buckets)
+            self._windows = Windows(self._frames, baseline.bins.size, self._buckets)
         try:
             late = self._late_limit(now)
-            limits = Limits(now, bucket, now - self._retention, late, self._replay)
+            limits = Limits(now, bucket, now - self._retention, late, self._replay, self.model.timezone)
             for source, spec in _sources(self.model)[1:]:
                 self._read_source(baseline, source, spec, limits)
             with self._store.transaction() as tx:
-                changed = ledger.settle_labels(tx, self.model.name, baseline, now)
+                changed = ledger.settle_labels(tx, self.model.name, baseline, now, self.model.timezone)
             self._windows.change(changed)
             self._windows.move(int(now) // bucket * bucket)
             with self._store.transaction() as tx:  # not before the windows have taken leave of the oldest buckets
@@ -278,21 +282,21 @@ class Monitor:
             if source == "labels":
                 ledger.add_labels(tx, model.name, self._version or "", read_labels(model, baseline.schema, table))
                 return {}
-            rows = read_log(model, baseline.schema, table)
+            log_rows = read_log(model, baseline.schema, table, baseline.segments)
         except KeyError as error:
             raise TaskError("data", str(error.args[0])) from error
-        for column in rows.absent:
+        for column in log_rows.absent:
             self.tasks["ingest"].failures["data"] += 1
             log.warning(
                 "model %s: column %s is missing in the log: all its values count as missing",
                 model.name,
                 column,
             )
-        return ledger.add_log(tx, model.name, baseline, rows, limits)
+        return ledger.add_log(tx, model.name, baseline, log_rows, limits)
 
-    def _buckets(self, start: int, end: int):  # type: ignore[no-untyped-def]
+    def _buckets(self, start: int, end: int, segment: str | None) -> list[Bucket]:
         with self._store.transaction() as tx:
-            return tx.buckets(self.model.name, start, end)
+            return tx.buckets(self.model.name, start, end, segment)
 
     def _views(self) -> list[View]:
         if self._windows is None:
@@ -330,8 +334,8 @@ class Monitor:
                 out.put("model_reference_info", model.name, version, self.baseline.hash, value=1)
                 out.put("model_reference_timestamp_seconds", model.name, version, value=self.baseline.newest)
                 out.put("model_monitored_features", model.name, version, value=len(self.baseline.bins.features))
-            out.extend(evaluate.rows(model, self.baseline, views))
-            out.extend(evaluate.bounds(model, self.baseline, versions))
+            out.extend(rows(model, self.baseline, views))
+            out.extend(bounds(model, self.baseline, versions))
         return out
 
 

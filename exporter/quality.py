@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from exporter.baseline import Baseline
-from exporter.evaluate import ALL, Found, View
+from exporter.evaluate.views import ALL, Found, View
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.model import Bins
 from exporter.readings import Readings

@@ -221,6 +221,7 @@ class Model(Settings):
     lateness: Seconds | None = None
     data_delay: Seconds | None = None
     max_features: int = Field(default=100, ge=1)
+    max_segments: int = Field(default=20, ge=1)
     drift: Drift = Drift()
     performance: Performance = Performance()
     quality: Quality = Quality()

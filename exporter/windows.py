@@ -6,63 +6,110 @@ All counts are whole numbers, so a window that slid is equal to one summed afres
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-from exporter.evaluate import View
+from exporter.evaluate.views import ALL, View
 from exporter.profile.counts import Counts, add_into, negative
 from exporter.rows import Ints
 from exporter.settings import Window
+from exporter.store.tables import Bucket, Key
 
-Buckets = Callable[[int, int], Iterable[tuple[str, int, Counts]]]
+WEEK = 7 * 86_400
+Buckets = Callable[[int, int, str | None], Iterable[Bucket]]
+
+
+class Frame(NamedTuple):
+    """A stretch of time that moves along: `seconds` long, its end `behind` seconds before now.
+
+    against: `reference` for a window that is judged, else the moving baseline that it serves.
+    """
+
+    window: str
+    against: str
+    seconds: int
+    behind: int
+
+
+def frames(windows: Iterable[Window], bucket: int, baselines: Iterable[str]) -> list[Frame]:
+    """Return every stretch to sum: the windows, and for each moving baseline the earlier window.
+
+    A week ago of a week is the previous window; and a week that is no multiple of the bucket cannot be cut out.
+    """
+    found = []
+    for window in windows:
+        found.append(Frame(window.name, "reference", window.seconds, 0))
+        if "previous" in baselines:
+            found.append(Frame(window.name, "previous", window.seconds, window.seconds))
+        if "week_ago" in baselines and window.seconds < WEEK and WEEK % bucket == 0:
+            found.append(Frame(window.name, "week_ago", window.seconds, WEEK))
+    return found
 
 
 class Windows:
-    """The windows of one model, per version; `buckets(start, end)` reads stored buckets."""
+    """The windows of one model, per version; `buckets(start, end, segment)` reads stored buckets."""
 
-    def __init__(self, windows: Iterable[Window], size: int, buckets: Buckets):
-        self._windows = tuple(windows)
+    def __init__(self, frames: Iterable[Frame], size: int, buckets: Buckets):
+        self._frames = tuple(frames)
         self._size = size
         self._buckets = buckets
         self._end: int | None = None
-        self._sums: dict[tuple[str, str], Ints] = {}
+        self._sums: dict[tuple[Frame, str, str], Ints] = {}  # frame, version, segment
 
-    def change(self, deltas: Mapping[tuple[str, int], Counts]) -> None:
+    def change(self, deltas: Mapping[Key, Counts]) -> None:
         """Take up what was added to stored buckets that are inside."""
-        for (version, start), counts in deltas.items():
-            for window in self._windows:
-                if self._end is not None and self._end - window.seconds <= start < self._end:
-                    add_into(self._sum(version, window.name), counts)
+        if self._end is None:
+            return
+        for (version, segment, start), counts in deltas.items():
+            for frame in self._frames:
+                end = self._end - frame.behind
+                if end - frame.seconds <= start < end and (frame.behind == 0 or segment == ALL):
+                    add_into(self._sum(frame, version, segment), counts)
 
     def move(self, end: int) -> None:
         """Let the windows end at `end` (seconds, included in none)."""
-        for window in self._windows:
-            old = end - window.seconds if self._end is None or self._end > end else self._end
-            old = max(old, end - window.seconds)
-            fresh = self._end is None or self._end > end or self._end <= end - window.seconds
-            if fresh:
-                for version, name in list(self._sums):
-                    if name == window.name:
-                        del self._sums[version, name]
-            else:
-                for version, _, counts in self._buckets(old - window.seconds, end - window.seconds):
-                    add_into(self._sum(version, window.name), negative(counts))
-            for version, _, counts in self._buckets(old, end):
-                add_into(self._sum(version, window.name), counts)
+        for frame in self._frames:
+            self._move(frame, end - frame.behind, None if self._end is None else self._end - frame.behind)
         self._end = end
+
+    def _move(self, frame: Frame, end: int, old: int | None) -> None:
+        segment = ALL if frame.behind else None
+        if old is None or old > end or old <= end - frame.seconds:
+            for key in [key for key in self._sums if key[0] == frame]:
+                del self._sums[key]
+            old = end - frame.seconds
+        else:
+            for left in self._buckets(old - frame.seconds, end - frame.seconds, segment):
+                add_into(self._sum(frame, left.version, left.segment), negative(left.counts))
+        for entered in self._buckets(old, end, segment):
+            add_into(self._sum(frame, entered.version, entered.segment), entered.counts)
 
     def views(self, always: str | None) -> list[View]:
         """Return the windows of each version that has rows in one, and of version `always`."""
-        end = self._end or 0
-        alive = {version for (version, _), vector in self._sums.items() if vector[0]}
-        for key in [key for key in self._sums if key[0] not in alive]:
+        judged = [frame for frame in self._frames if not frame.behind]
+        with_rows = {(frame.behind > 0, version) for (frame, version, _), vector in self._sums.items() if vector[0]}
+        alive = {version for _, version in with_rows}
+        for key in [key for key in self._sums if key[1] not in alive]:
             del self._sums[key]
-        versions = sorted(alive | ({always} if always is not None else set()))
-        return [
-            View(version, window.name, end - window.seconds, end, self._sum(version, window.name))
-            for version in versions
-            for window in self._windows
-        ]
+        shown = {version for earlier, version in with_rows if not earlier}
+        versions = sorted(shown | ({always} if always is not None else set()))
+        return [self._view(frame, version) for version in versions for frame in judged]
 
-    def _sum(self, version: str, window: str) -> Ints:
-        return self._sums.setdefault((version, window), np.zeros(self._size, np.int64))
+    def _view(self, frame: Frame, version: str) -> View:
+        end = self._end or 0
+        whole = self._sum(frame, version, ALL)
+        slices = {
+            segment: vector
+            for (other, own, segment), vector in self._sums.items()
+            if (other, own) == (frame, version) and segment != ALL
+        }
+        earlier = {
+            other.against: vector
+            for (other, own, _), vector in self._sums.items()
+            if own == version and other.window == frame.window and other.behind and vector[0]
+        }
+        return View(version, frame.window, end - frame.seconds, end, whole, slices, earlier)
+
+    def _sum(self, frame: Frame, version: str, segment: str) -> Ints:
+        return self._sums.setdefault((frame, version, segment), np.zeros(self._size, np.int64))

@@ -121,7 +121,7 @@ def _distribution() -> list[Any]:
     share = "model_feature_bin_ratio"
     by = "method"
     score = q.top(by, _own("model_feature_drift_score", "slice"))
-    threshold = q.low(by, _own("model_feature_drift_threshold", "window"))
+    threshold = q.low(by, _own("model_feature_drift_threshold", "slice"))
     p_value = q.low(by, _own("model_feature_drift_p_value", "slice"))
     columns = [
         Column("method", "Method"),
@@ -160,7 +160,7 @@ def _scores() -> list[Any]:
     """One panel for each method: the score beside its thresholds."""
     drawn = [Query(q.top("method", _own("model_feature_drift_score", "slice", method="$method")), "score", "current")]
     for severity in ("warning", "critical"):
-        limit = _own("model_feature_drift_threshold", "window", severity=severity, method="$method")
+        limit = _own("model_feature_drift_threshold", "slice", severity=severity, method="$method")
         drawn.append(Query(q.low("method", limit), f"{severity} threshold", severity))
     panel = lines(
         "How far is $feature by $method?",

@@ -73,7 +73,7 @@ def drift_per_threshold(what: str, labels: str, many: bool = False, **matchers: 
     """Divide the scores of `what` (feature, prediction, label) by the lowest threshold in force."""
     by = f"{_VERSION}, window, {labels}"
     score = pick(f"model_{what}_drift_score", "slice" if what == "feature" else "window", many, **matchers)
-    threshold = pick(f"model_{what}_drift_threshold", "window", many, **matchers)
+    threshold = pick(f"model_{what}_drift_threshold", "slice" if what == "feature" else "window", many, **matchers)
     return f"{top(by, score)} / {low(by, threshold)}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, create_model, model_validator
 
@@ -76,6 +76,7 @@ class Drift(Settings):
     multivariate: tuple[str, ...] = ()
     sequential: tuple[str, ...] = ()
     threshold: Thresholds = Field(default_factory=Thresholds)
+    baselines: tuple[Literal["reference", "previous", "week_ago"], ...] = ("reference", "previous", "week_ago")
     drifted_features: Levels = Levels(warning=0.5)
     min_rows: int = Field(default=200, ge=1)
     knots: int = Field(default=4096, ge=16, le=1_000_000)

@@ -12,6 +12,7 @@ from exporter.profile.model import Batch, Column
 from exporter.profile.outcome import Outcomes
 from exporter.rows import NO_TIME, CategoryColumn, Floats, Ints, NumericColumn, categorical, numeric, times
 from exporter.schema import Kind, Schema
+from exporter.segments import NONE, Segments
 from exporter.settings import Model
 
 
@@ -21,6 +22,7 @@ class Log(NamedTuple):
     timestamp, label_time: microseconds UTC; a label without a time is known at once. ids, label: None where the
     model has no such column. label: class index or value, NaN where unknown. prediction: class index (-1: none of
     the classes) or value. rejected: rows left out, by reason. absent: columns that the table does not have.
+    slices: each row's segments, rows x columns, as index into the baseline's names.
     """
 
     batch: Batch
@@ -33,6 +35,7 @@ class Log(NamedTuple):
     label_time: Ints
     rejected: Counter[str]
     absent: tuple[str, ...]
+    slices: Ints
 
 
 class Labels(NamedTuple):
@@ -44,7 +47,7 @@ class Labels(NamedTuple):
     rejected: Counter[str]
 
 
-def read_log(model: Model, schema: Schema, table: pa.Table) -> Log:
+def read_log(model: Model, schema: Schema, table: pa.Table, segments: Segments = NONE) -> Log:
     """Read predictions; rows without an event time or an id are left out and counted.
 
     Raises KeyError where the timestamp, the prediction or the id column is not in the table.
@@ -80,6 +83,7 @@ def read_log(model: Model, schema: Schema, table: pa.Table) -> Log:
         label_time=label_time,
         rejected=+rejected,
         absent=tuple(name for name in used if name not in table.column_names),
+        slices=segments.members(table),
     )
 
 

@@ -21,7 +21,7 @@ from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error
 from exporter import monitor as monitor_module
 from exporter.collector import Board, Filter
 from exporter.config import load
-from exporter.evaluate import Found
+from exporter.evaluate.views import Found
 from exporter.monitor import Monitor
 from exporter.sources import files
 from exporter.store import Store, Transaction

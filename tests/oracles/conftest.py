@@ -15,11 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from exporter import evaluate
 from exporter.baseline import Baseline
 from exporter.collector import Board
 from exporter.drift.univariate import CATEGORICAL, NUMERIC
-from exporter.evaluate import View
+from exporter.evaluate.views import View
 from exporter.monitor import Monitor
 from exporter.performance.metrics import METRICS
 from exporter.profile.counts import add_into
@@ -203,14 +202,14 @@ def _replay(name: str, folder: Path) -> Replayed:
         assert monitor.baseline is not None
         vector = np.zeros(monitor.baseline.bins.size, np.int64)
         with store.transaction() as tx:
-            for _, _, counts in tx.buckets(name, start, start + WEEK):
+            for _, _, _, counts in tx.buckets(name, start, start + WEEK):
                 add_into(vector, counts)
         return vector
 
     def measure(start: int, as_of: str) -> None:
         assert monitor.baseline is not None
         view = View("1", "7d", start, start + WEEK, window(start))
-        readings = evaluate.performance(model, monitor.baseline, [view]).readings
+        readings = performance(model, monitor.baseline, [view]).readings
         performance[name_of(start), as_of] = (readings, monitor.baseline.bins.part(view.vector, "outcome"))
 
     every = range(starts[0], max(cut["labels"].max(), starts[-1] + WEEK) + WEEK, WEEK)

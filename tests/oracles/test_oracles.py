@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from exporter import evaluate
 from exporter.drift.univariate import CATEGORICAL, METHODS, NUMERIC, Sample
+from exporter.evaluate.performance import bounds
 from exporter.parts import sample
 from exporter.profile import outcome
 from exporter.profile.outcome import ClassBins
@@ -405,7 +405,7 @@ def test_average_precision(replayed, measured):
 def test_reference_metrics(replayed):
     """The baseline of each metric equals scikit-learn's on the reference's labelled rows."""
     (oracle,) = replayed.oracle("performance_reference").to_dict("records")
-    readings = evaluate.bounds(replayed.model, replayed.baseline, ["1"])
+    readings = bounds(replayed.model, replayed.baseline, ["1"])
     ours = {one.labels[-1]: one.value for one in readings["model_performance_score_baseline"]}
     counts = replayed.baseline.bins.part(replayed.baseline.vector, "outcome")
     assert _labelled(replayed, counts) == oracle["n_labelled"]

@@ -10,12 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from exporter import baseline, check, evaluate
+from exporter import baseline, check
 from exporter.baseline import Baseline
 from exporter.collector import Board
 from exporter.drift.calibration import Null, spread_threshold, threshold
 from exporter.drift.univariate import METHODS, Sample
-from exporter.evaluate import View
+from exporter.evaluate.drift import drift
+from exporter.evaluate.views import View
 from exporter.monitor import Monitor
 from exporter.settings import Model
 from exporter.store import Store
@@ -74,7 +75,7 @@ def vector(made: Baseline, own: Model, table: pa.Table) -> np.ndarray:
 
 def detected(made: Baseline, own: Model, table: pa.Table, window: str) -> dict[str, bool]:
     """Judge a table as if it were a window; what is blind is not in the answer."""
-    found = evaluate.drift(own, made, [View("1", window, 0, DAY, vector(made, own, table))]).readings
+    found = drift(own, made, [View("1", window, 0, DAY, vector(made, own, table))]).readings
     features = {r.labels[-1]: bool(r.value) for r in found.get("model_feature_drift_detected", [])}
     outputs = {r.labels[-1]: bool(r.value) for r in found.get("model_prediction_drift_detected", [])}
     return features | outputs
@@ -142,10 +143,10 @@ def test_what_changes_every_day_is_blind() -> None:
     last = table.filter(pa.array(day == 59))
     assert "date" not in detected(made, own, last, "24h")
     assert "x0" in detected(made, own, last, "24h")
-    found = evaluate.drift(own, made, [View("1", "24h", 0, DAY, vector(made, own, last))]).readings
+    found = drift(own, made, [View("1", "24h", 0, DAY, vector(made, own, last))]).readings
     scores = [r for r in found["model_feature_drift_score"] if r.labels[4] == "date"]
     assert scores
-    assert not [r for r in found["model_feature_drift_threshold"] if r.labels[3] == "date"]
+    assert not [r for r in found["model_feature_drift_threshold"] if r.labels[4] == "date"]
 
 
 def test_a_category_of_one_day_counts_as_unseen_when_that_day_is_left_out() -> None:
@@ -166,8 +167,8 @@ def test_too_few_days_fall_back_to_the_default_effects(days: int) -> None:
     own = model()
     made = baseline.fit(own, rows(6, days))
     assert made.calibrations == {}
-    found = evaluate.drift(own, made, [View("1", "24h", 0, DAY, vector(made, own, rows(7, 1, each=5000)))]).readings
-    limits = {r.labels[3:5]: r.value for r in found["model_feature_drift_threshold"]}
+    found = drift(own, made, [View("1", "24h", 0, DAY, vector(made, own, rows(7, 1, each=5000)))]).readings
+    limits = {r.labels[4:6]: r.value for r in found["model_feature_drift_threshold"]}
     assert limits["x0", "wasserstein"] == METHODS["wasserstein"].warning
 
 
@@ -197,8 +198,8 @@ def test_spread_rule_is_mean_plus_deviations() -> None:
     made = baseline.fit(own, rows(1, 60))
     null = made.calibrations["24h"].nulls["feature:x0", "ks"]
     assert spread_threshold(null, 3.0, "ks", Sample(np.array([1])), Sample(np.array([1]))) == null.mean + 3 * null.std
-    found = evaluate.drift(own, made, [View("1", "24h", 0, DAY, vector(made, own, rows(9, 1)))]).readings
-    limits = {r.labels[3]: r.value for r in found["model_feature_drift_threshold"]}
+    found = drift(own, made, [View("1", "24h", 0, DAY, vector(made, own, rows(9, 1)))]).readings
+    limits = {r.labels[4]: r.value for r in found["model_feature_drift_threshold"]}
     assert limits["x0"] >= null.mean + 3 * null.std
 
 

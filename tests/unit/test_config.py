@@ -146,7 +146,6 @@ def test_what_is_read_and_not_computed_is_named() -> None:
         *(
             f"flights-delay: {key}"
             for key in (
-                "columns.segments",
                 "columns.latency",
                 "columns.error",
                 "drift.multivariate",

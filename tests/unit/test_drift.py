@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from exporter import baseline as baselines
-from exporter import evaluate, rows
+from exporter import rows
 from exporter.baseline import fit
 from exporter.drift import bins
 from exporter.drift.univariate import CATEGORICAL, METHODS, NUMERIC, Sample
-from exporter.evaluate import View
+from exporter.evaluate.drift import drift
+from exporter.evaluate.views import View
 from exporter.profile import numeric
 from exporter.profile.counts import add_into
 from exporter.readings import Readings
@@ -344,7 +345,7 @@ def test_trap_an_empty_column_is_no_health():
     baseline = fit(model, base)
     log = random_table(2, 300, strange=False)
     log = log.set_column(log.column_names.index("amount"), "amount", pa.array([None] * 300, pa.float64()))
-    found = evaluate.drift(model, baseline, [window(model, baseline, log)])
+    found = drift(model, baseline, [window(model, baseline, log)])
     assert features_of(found.readings) == {"colour"}
     assert features_of(found.readings, "model_feature_drift_detected") == {"colour"}
     assert features_of(found.readings, "model_feature_drift_p_value") == {"colour"}
@@ -363,7 +364,7 @@ def test_trap_a_column_that_fails_is_named_and_stops_no_other(monkeypatch):
         return 0.1
 
     monkeypatch.setitem(METHODS, "psi", METHODS["psi"]._replace(threshold=broken))
-    found = evaluate.drift(model, baseline, [window(model, baseline, base)])
+    found = drift(model, baseline, [window(model, baseline, base)])
     assert found.failed["feature:amount"] == "ZeroDivisionError: no spread"
     assert features_of(found.readings) == {"colour"}
 
@@ -459,7 +460,7 @@ def test_trap_a_tiny_last_window_is_insufficient():
     """Too few rows: a state, no score, and no verdict."""
     model = settings(drift={"min_rows": 200})
     baseline = fit(model, random_table(1, 400))
-    found = evaluate.drift(model, baseline, [window(model, baseline, random_table(2, 199))])
+    found = drift(model, baseline, [window(model, baseline, random_table(2, 199))])
     assert found.states == {("1", "1h"): "insufficient"}
     assert not features_of(found.readings)
     assert "model_drifted_features_ratio" not in found.readings

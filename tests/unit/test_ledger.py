@@ -30,9 +30,12 @@ ROWS = 14
 FAR = 1e10
 LIMITS = Limits(now=START + 1e7, bucket=BUCKET, oldest=0)
 TASKS = ("binary", "multiclass", "regression")
-MODELS: dict[str, Model] = {task: settings(task, version={"column": "release"}) for task in TASKS}
+MODELS: dict[str, Model] = {
+    task: settings(task, version={"column": "release"}, columns={"segments": ["colour", "amount"]}, max_segments=3)
+    for task in TASKS
+}
 BASELINES: dict[str, Baseline] = {task: fit(MODELS[task], random_table(0, 100, task)) for task in TASKS}
-Buckets = dict[tuple[str, int], tuple[list[int], list[int]]]
+Buckets = dict[tuple[str, str, int], tuple[list[int], list[int]]]
 
 
 def log_of(task: str, seed: int = 1, rows: int = ROWS) -> pa.Table:
@@ -47,7 +50,7 @@ def log_of(task: str, seed: int = 1, rows: int = ROWS) -> pa.Table:
     )
 
 
-def plain(buckets: dict[tuple[str, int], Counts]) -> Buckets:
+def plain(buckets: dict[tuple[str, str, int], Counts]) -> Buckets:
     return {
         key: (counts.place.tolist(), counts.amount.tolist()) for key, counts in buckets.items() if len(counts.place)
     }
@@ -55,7 +58,7 @@ def plain(buckets: dict[tuple[str, int], Counts]) -> Buckets:
 
 def stored(store: Store) -> Buckets:
     with store.transaction() as tx:
-        return plain({(version, start): counts for version, start, counts in tx.buckets("m", 0, 2**40)})
+        return plain({(own.version, own.segment, own.start): own.counts for own in tx.buckets("m", 0, 2**40)})
 
 
 def counters(store: Store) -> Counter[tuple[str, str]]:
@@ -67,15 +70,19 @@ def counters(store: Store) -> Counter[tuple[str, str]]:
 
 
 def expected(task: str, log: pa.Table, labels: dict[str, object] | None = None) -> Buckets:
-    """Count each bucket afresh, every row with its last label."""
+    """Count each bucket afresh, every row with its last label, in the whole and in each of its segments."""
     if labels is not None:
         values = [labels.get(name) for name in log["id"].to_pylist()]
         log = log.set_column(log.column_names.index("label"), "label", pa.array(values, log["label"].type))
     starts = [int(t.timestamp()) // BUCKET * BUCKET for t in log["time"].to_pylist()]
-    found: dict[tuple[str, int], Counts] = {}
-    for row, key in enumerate(zip(log["release"].to_pylist(), starts, strict=True)):
+    segments = BASELINES[task].segments
+    names = np.array(segments.names)[segments.members(log)].tolist()
+    found: dict[tuple[str, str, int], Counts] = {}
+    for row, (version, start) in enumerate(zip(log["release"].to_pylist(), starts, strict=True)):
         one = take(MODELS[task], BASELINES[task], log[row : row + 1])
-        found[key] = add(found[key], one) if key in found else one
+        for segment in ("all", *names[row]):
+            key = (version, segment, start)
+            found[key] = add(found[key], one) if key in found else one
     return plain(found)
 
 
@@ -84,8 +91,10 @@ def labels_of(log: pa.Table) -> dict[str, object]:
 
 
 def add_log(store: Store, task: str, log: pa.Table, limits: Limits = LIMITS) -> ledger.Deltas:
+    own = BASELINES[task]
+    rows = read_log(MODELS[task], own.schema, log, own.segments)
     with store.transaction() as tx:
-        return ledger.add_log(tx, "m", BASELINES[task], read_log(MODELS[task], BASELINES[task].schema, log), limits)
+        return ledger.add_log(tx, "m", own, rows, limits)
 
 
 def add_labels(store: Store, task: str, ids: list[str], labels: list[object], times: list[float]) -> None:
@@ -297,10 +306,10 @@ WRITES = ("add_to_buckets", "add_predictions", "add_pending", "settle", "count",
 
 def round_of(store: Store, task: str, log: pa.Table, labels: dict[str, object]) -> None:
     """Take a log and its labels, as one transaction."""
+    own = BASELINES[task]
     with store.transaction() as tx:
-        ledger.add_log(
-            tx, "m", BASELINES[task], read_log(MODELS[task], BASELINES[task].schema, without_labels(log)), LIMITS
-        )
+        rows = read_log(MODELS[task], own.schema, without_labels(log), own.segments)
+        ledger.add_log(tx, "m", own, rows, LIMITS)
         table = pa.table({"id": list(labels), "label": list(labels.values()), "label_time": [START + 5] * len(labels)})
         ledger.add_labels(tx, "m", "1", read_labels(MODELS[task], BASELINES[task].schema, table))
         ledger.settle_labels(tx, "m", BASELINES[task], FAR)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.baseline import fit
-from exporter.evaluate import View
+from exporter.evaluate.views import View
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.counts import add_into
 from exporter.quality import bound_in_force, quality, shares

@@ -13,32 +13,38 @@ from exporter.monitor import Monitor
 from exporter.profile.counts import Counts, add, add_into, negative
 from exporter.settings import Window
 from exporter.store import Store
-from exporter.windows import Windows
+from exporter.store.tables import Bucket, Key
+from exporter.windows import Frame, Windows, frames
 from tests.unit.helpers.profiles import random_table, settings
 
 BUCKET = 10
 SIZE = 5
 WINDOWS = (Window(name="short", seconds=20), Window(name="long", seconds=70))
+FRAMES = [
+    *(Frame("short", "reference", 20, 0), Frame("short", "previous", 20, 20), Frame("short", "week_ago", 20, 50)),
+    *(Frame("long", "reference", 70, 0), Frame("long", "previous", 70, 70)),
+]
 
 
 class Stored:
     """Buckets as a store has them."""
 
     def __init__(self) -> None:
-        self.counts: dict[tuple[str, int], Counts] = {}
+        self.counts: dict[Key, Counts] = {}
 
-    def add(self, deltas: dict[tuple[str, int], Counts]) -> None:
+    def add(self, deltas: dict[Key, Counts]) -> None:
         for key, counts in deltas.items():
             self.counts[key] = add(self.counts[key], counts) if key in self.counts else counts
 
-    def between(self, start: int, end: int) -> list[tuple[str, int, Counts]]:
-        return [(version, at, counts) for (version, at), counts in self.counts.items() if start <= at < end]
+    def between(self, start: int, end: int, segment: str | None) -> list[Bucket]:
+        every = [Bucket(*key, counts) for key, counts in self.counts.items()]
+        return [own for own in every if start <= own.start < end and segment in (None, own.segment)]
 
-    def afresh(self, version: str, seconds: int, end: int) -> list[int]:
+    def afresh(self, version: str, frame: Frame, end: int, segment: str = "all") -> list[int]:
         vector = np.zeros(SIZE, np.int64)
-        for own, _, counts in self.between(end - seconds, end):
-            if own == version:
-                add_into(vector, counts)
+        for own in self.between(end - frame.behind - frame.seconds, end - frame.behind, segment):
+            if own.version == version:
+                add_into(vector, own.counts)
         return vector.tolist()
 
 
@@ -62,7 +68,7 @@ def test_windows_that_slid_equal_windows_summed_afresh(events):
     Place 0 is the number of rows; labels change the others.
     """
     store = Stored()
-    windows = Windows(WINDOWS, SIZE, store.between)
+    windows = Windows(FRAMES, SIZE, store.between)
     end: int | None = None
     for event in [*events, ("move", 100)]:
         if event[0] == "move":
@@ -70,11 +76,12 @@ def test_windows_that_slid_equal_windows_summed_afresh(events):
             windows.move(end)
         else:
             kind, version, start, *amounts = event
-            if kind == "labels" and (version, start) not in store.counts:
+            if kind == "labels" and (version, "all", start) not in store.counts:
                 continue  # a label changes a bucket that has its row
             counts = counts_of([amounts[0], *amounts[1]] if kind == "rows" else [0, *amounts[0]])
-            store.add({(version, start): counts})
-            windows.change({(version, start): counts})
+            deltas = {(version, segment, start): counts for segment in ("all", "a" if start % 20 else "b")}
+            store.add(deltas)
+            windows.change(deltas)
         if end is not None:
             compare(windows, store, end)
 
@@ -82,18 +89,28 @@ def test_windows_that_slid_equal_windows_summed_afresh(events):
 def compare(windows: Windows, store: Stored, end: int) -> None:
     """Assert that the views are those of windows summed afresh, of each version that has rows in one."""
     found = {(view.version, view.window): view for view in windows.views("1")}
-    fresh = {(v, w.name): store.afresh(v, w.seconds, end) for v in ("1", "2") for w in WINDOWS}
+    judged = [frame for frame in FRAMES if not frame.behind]
+    fresh = {(v, frame.window): store.afresh(v, frame, end) for v in ("1", "2") for frame in judged}
     alive = {version for (version, _), vector in fresh.items() if vector[0]} | {"1"}
     assert {key: view.vector.tolist() for key, view in found.items()} == {
         key: vector for key, vector in fresh.items() if key[0] in alive
     }
     assert all((found[v, w.name].start, found[v, w.name].end) == (end - w.seconds, end) for v in alive for w in WINDOWS)
+    for (version, window), view in found.items():
+        own = [frame for frame in FRAMES if frame.window == window]
+        for segment in ("a", "b"):
+            afresh = store.afresh(version, own[0], end, segment)
+            assert view.slices.get(segment, np.zeros(SIZE, np.int64)).tolist() == afresh
+        earlier = {frame.against: store.afresh(version, frame, end) for frame in own[1:]}
+        assert {name: vector.tolist() for name, vector in view.earlier.items()} == {
+            name: vector for name, vector in earlier.items() if vector[0]
+        }
 
 
 def test_a_version_without_rows_is_gone_but_the_configured_one_stays():
     store = Stored()
-    windows = Windows(WINDOWS, SIZE, store.between)
-    store.add({("2", 0): counts_of([3, 0, 0, 0, 0])})
+    windows = Windows(FRAMES, SIZE, store.between)
+    store.add({("2", "all", 0): counts_of([3, 0, 0, 0, 0])})
     windows.move(70)
     assert [(v.version, v.window, int(v.vector[0])) for v in windows.views("1")] == [
         *(("1", "short", 0), ("1", "long", 0)),
@@ -104,13 +121,40 @@ def test_a_version_without_rows_is_gone_but_the_configured_one_stays():
     assert windows.views(None) == []
 
 
+def test_a_version_that_returns_finds_its_earlier_windows():
+    """While only an earlier window has rows of it, it is not shown, and not forgotten either."""
+    store = Stored()
+    windows = Windows(FRAMES, SIZE, store.between)
+    store.add({("2", "all", 0): counts_of([3, 0, 0, 0, 0])})
+    windows.move(80)
+    assert windows.views(None) == []
+    delta = {("2", "all", 80): counts_of([4, 0, 0, 0, 0])}
+    store.add(delta)
+    windows.change(delta)
+    windows.move(90)
+    (_, long) = windows.views(None)
+    assert (int(long.vector[0]), {name: int(vector[0]) for name, vector in long.earlier.items()}) == (
+        4,
+        {"previous": 3},
+    )
+
+
+def test_a_week_ago_of_a_week_is_the_previous_window():
+    week = [Window(name="7d", seconds=7 * 86400), Window(name="1h", seconds=3600)]
+    assert [(f.window, f.against, f.behind) for f in frames(week, 3600, ["reference", "previous", "week_ago"])] == [
+        *(("7d", "reference", 0), ("7d", "previous", 7 * 86400)),
+        *(("1h", "reference", 0), ("1h", "previous", 3600), ("1h", "week_ago", 7 * 86400)),
+    ]
+    assert len(frames(week, 3600, ["reference"])) == 2
+
+
 def test_what_is_taken_back_is_gone():
     """A corrected label takes its old outcome away from the window that it is in."""
     store = Stored()
-    windows = Windows(WINDOWS, SIZE, store.between)
-    store.add({("1", 60): counts_of([1, 0, 5, 0, 0])})
+    windows = Windows(FRAMES, SIZE, store.between)
+    store.add({("1", "all", 60): counts_of([1, 0, 5, 0, 0])})
     windows.move(70)
-    delta = {("1", 60): add(negative(counts_of([0, 0, 5, 0, 0])), counts_of([0, 0, 0, 7, 0]))}
+    delta = {("1", "all", 60): add(negative(counts_of([0, 0, 5, 0, 0])), counts_of([0, 0, 0, 7, 0]))}
     store.add(delta)
     windows.change(delta)
     assert [view.vector.tolist() for view in windows.views("1")] == [[1, 0, 0, 7, 0]] * 2

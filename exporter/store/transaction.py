@@ -1,176 +1,34 @@
-"""Buckets, ledger, positions and counters in SQLite or PostgreSQL; each change is one transaction."""
+"""What can be read and changed at once."""
 
 from __future__ import annotations
 
-import contextlib
-import threading
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from exporter.profile.counts import Counts, add, decode, encode
+from exporter.store.tables import (
+    BASELINE,
+    BUCKET,
+    COUNTER,
+    DAY,
+    META,
+    NEWEST,
+    OF_A_MODEL,
+    PENDING,
+    POSITION,
+    PREDICTION,
+    SAMPLE,
+    SCHEMA_VERSION,
+    Bucket,
+    Due,
+    Key,
+    Prediction,
+    StoreError,
+)
 
-_TABLES = sa.MetaData()
-SCHEMA_VERSION = "1"
-
-
-def _key(name: str, kind: Any = sa.Text) -> sa.Column[Any]:
-    return sa.Column(name, kind, primary_key=True)
-
-
-META = sa.Table("meta", _TABLES, _key("key"), sa.Column("value", sa.Text, nullable=False))
-BASELINE = sa.Table(
-    "baseline",
-    _TABLES,
-    _key("model"),
-    sa.Column("fingerprint", sa.Text, nullable=False),
-    sa.Column("text", sa.Text, nullable=False),
-    sa.Column("counts", sa.LargeBinary, nullable=False),
-)
-BUCKET = sa.Table(
-    "bucket",
-    _TABLES,
-    _key("model"),
-    _key("version"),
-    _key("start", sa.BigInteger),
-    sa.Column("counts", sa.LargeBinary, nullable=False),
-)
-PREDICTION = sa.Table(
-    "prediction",
-    _TABLES,
-    _key("model"),
-    _key("id"),
-    sa.Column("version", sa.Text, nullable=False),
-    sa.Column("bucket", sa.BigInteger, nullable=False),
-    sa.Column("output", sa.LargeBinary, nullable=False),
-    sa.Column("label", sa.Float(53)),
-    sa.Column("label_time", sa.BigInteger),
-    sa.Index("prediction_age", "model", "bucket"),
-    sqlite_with_rowid=False,
-)
-PENDING = sa.Table(
-    "pending_label",
-    _TABLES,
-    _key("model"),
-    _key("id"),
-    sa.Column("label", sa.Float(53), nullable=False),
-    sa.Column("label_time", sa.BigInteger, nullable=False),
-    sqlite_with_rowid=False,
-)
-POSITION = sa.Table(
-    "position",
-    _TABLES,
-    _key("model"),
-    _key("source"),
-    _key("path"),
-    sa.Column("value", sa.Text, nullable=False),
-)
-COUNTER = sa.Table(
-    "counter",
-    _TABLES,
-    _key("model"),
-    _key("version"),
-    _key("name"),
-    _key("reason"),
-    sa.Column("value", sa.BigInteger, nullable=False),
-)
-NEWEST = sa.Table(
-    "newest", _TABLES, _key("model"), _key("version"), sa.Column("timestamp", sa.BigInteger, nullable=False)
-)
-_OF_A_MODEL = (BASELINE, BUCKET, PREDICTION, PENDING, POSITION, COUNTER, NEWEST)
 _CHUNK = 5_000
-
-
-class StoreError(Exception):
-    """A store that cannot be used; one sentence with the mend."""
-
-
-class Prediction(NamedTuple):
-    """A row of the ledger; output: prediction and scores as packed float64; label None while unknown."""
-
-    id: str
-    version: str
-    bucket: int
-    output: bytes
-    label: float | None
-    label_time: int | None
-
-
-class Due(NamedTuple):
-    """A label that became known, beside the prediction that it belongs to."""
-
-    id: str
-    version: str
-    bucket: int
-    output: bytes
-    old: float | None
-    old_time: int | None
-    label: float
-    label_time: int
-
-
-class Store:
-    """The whole store; safe for threads."""
-
-    def __init__(self, url: str):
-        try:
-            parsed = sa.make_url(url)
-            self._sqlite = parsed.get_backend_name() == "sqlite"
-            memory = self._sqlite and parsed.database in {None, "", ":memory:"}
-            options: dict[str, Any] = {"poolclass": sa.StaticPool} if memory else {}
-            if self._sqlite:
-                options["connect_args"] = {"timeout": 60, "check_same_thread": False}
-            self._engine = sa.create_engine(parsed, **options)
-            self._lock = threading.RLock() if self._sqlite else contextlib.nullcontext()
-            if self._sqlite:
-                sa.event.listen(self._engine, "connect", _tune_sqlite)
-                sa.event.listen(self._engine, "begin", _begin_sqlite)
-            with self.transaction() as tx:
-                _TABLES.create_all(tx.connection)
-                tx.check_schema()
-        except (sa.exc.SQLAlchemyError, ImportError) as error:
-            reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-            raise StoreError(f"store.url {_without_password(url)}: cannot be opened: {reason}") from error
-
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        """Do everything inside or nothing."""
-        with self._lock, self._engine.begin() as connection:
-            insert: Any = sqlite.insert if self._sqlite else postgresql.insert
-            yield Transaction(connection, insert)
-
-    def bytes(self) -> int:
-        """Return the size on disk."""
-        query = (
-            "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
-            if self._sqlite
-            else "SELECT pg_database_size(current_database())"
-        )
-        with self._lock, self._engine.begin() as connection:
-            return int(connection.execute(sa.text(query)).scalar_one())
-
-    def close(self) -> None:
-        """Give up all connections."""
-        self._engine.dispose()
-
-
-def _tune_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-65536"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _without_password(url: str) -> str:
-    try:
-        return sa.make_url(url).render_as_string(hide_password=True)
-    except sa.exc.ArgumentError:
-        return "(not a database URL)"
 
 
 class Transaction:
@@ -213,30 +71,67 @@ class Transaction:
 
     def forget(self, model: str) -> None:
         """Drop all that is stored of a model."""
-        for table in _OF_A_MODEL:
+        for table in OF_A_MODEL:
             self.connection.execute(sa.delete(table).where(table.c.model == model))
 
-    def buckets(self, model: str, start: int, end: int) -> list[tuple[str, int, Counts]]:
-        """Return (version, start, counts) of the buckets with start <= bucket < end, in order."""
+    def buckets(self, model: str, start: int, end: int, segment: str | None = None) -> list[Bucket]:
+        """Return the buckets with start <= bucket < end in order; of one segment, or of each."""
         query = sa.select(BUCKET).where(BUCKET.c.model == model, BUCKET.c.start >= start, BUCKET.c.start < end)
-        rows = self.connection.execute(query.order_by(BUCKET.c.version, BUCKET.c.start))
-        return [(row.version, row.start, decode(row.counts)) for row in rows]
+        if segment is not None:
+            query = query.where(BUCKET.c.segment == segment)
+        rows = self.connection.execute(query.order_by(BUCKET.c.version, BUCKET.c.segment, BUCKET.c.start))
+        return [Bucket(row.version, row.segment, row.start, decode(row.counts)) for row in rows]
 
-    def add_to_buckets(self, model: str, deltas: Mapping[tuple[str, int], Counts]) -> None:
+    def add_to_buckets(self, model: str, deltas: Mapping[Key, Counts]) -> None:
         """Add counts to their buckets."""
-        old: dict[tuple[str, int], bytes] = {}
-        for version in {version for version, _ in deltas}:
-            for starts in _chunks([start for other, start in deltas if other == version]):
+        old: dict[Key, bytes] = {}
+        for version, segment in {(version, segment) for version, segment, _ in deltas}:
+            for starts in _chunks([start for *own, start in deltas if own == [version, segment]]):
                 query = sa.select(BUCKET.c.start, BUCKET.c.counts).where(
-                    BUCKET.c.model == model, BUCKET.c.version == version, BUCKET.c.start.in_(starts)
+                    BUCKET.c.model == model,
+                    BUCKET.c.version == version,
+                    BUCKET.c.segment == segment,
+                    BUCKET.c.start.in_(starts),
                 )
-                old |= {(version, row.start): row.counts for row in self.connection.execute(query)}
+                old |= {(version, segment, row.start): row.counts for row in self.connection.execute(query)}
         rows = []
-        for (version, start), delta in deltas.items():
-            stored = old.get((version, start))
-            total = delta if stored is None else add(decode(stored), delta)
-            rows.append({"model": model, "version": version, "start": start, "counts": encode(total)})
+        for key, delta in deltas.items():
+            total = delta if key not in old else add(decode(old[key]), delta)
+            version, segment, start = key
+            row = {"model": model, "version": version, "segment": segment, "start": start}
+            rows.append(row | {"counts": encode(total)})
         self._upsert(BUCKET, rows, counts=lambda _old, new: new)
+
+    def samples(self, model: str, start: int, end: int) -> list[tuple[str, int, bytes]]:
+        """Return (version, start, sample) of the buckets with start <= bucket < end."""
+        query = sa.select(SAMPLE).where(SAMPLE.c.model == model, SAMPLE.c.start >= start, SAMPLE.c.start < end)
+        return [(row.version, row.start, row.blob) for row in self.connection.execute(query)]
+
+    def set_samples(self, model: str, samples: Mapping[tuple[str, int], bytes]) -> None:
+        """Store the row samples of buckets (version, start)."""
+        rows = [{"model": model, "version": v, "start": start, "blob": own} for (v, start), own in samples.items()]
+        self._upsert(SAMPLE, rows, blob=lambda _old, new: new)
+
+    def mark_days(self, model: str, days: Iterable[tuple[str, int]]) -> None:
+        """Note that days (version, number) have changed."""
+        rows = [{"model": model, "version": version, "number": day, "changed": True} for version, day in set(days)]
+        self._upsert(DAY, rows, changed=lambda _old, new: new)
+
+    def changed_days(self, model: str, before: int, most: int) -> list[tuple[str, int]]:
+        """Return the newest days (version, number) before a day that changed since they were described."""
+        query = sa.select(DAY.c.version, DAY.c.number).where(DAY.c.model == model, DAY.c.changed, DAY.c.number < before)
+        rows = self.connection.execute(query.order_by(DAY.c.number.desc(), DAY.c.version).limit(most))
+        return [(row.version, row.number) for row in rows]
+
+    def describe_day(self, model: str, version: str, day: int, text: str) -> None:
+        """Store what is known of a day."""
+        row = {"model": model, "version": version, "number": day, "changed": False, "text": text}
+        self._upsert(DAY, [row], changed=lambda _old, new: new, text=lambda _old, new: new)
+
+    def days(self, model: str) -> list[tuple[str, int, str]]:
+        """Return (version, number, text) of all days that were described, in order."""
+        query = sa.select(DAY.c.version, DAY.c.number, DAY.c.text).where(DAY.c.model == model, DAY.c.text.is_not(None))
+        return [(r.version, r.number, r.text) for r in self.connection.execute(query.order_by(DAY.c.number))]
 
     def known_ids(self, model: str, ids: list[str]) -> set[str]:
         """Return which of the ids are in the ledger."""
@@ -278,6 +173,7 @@ class Transaction:
                 PREDICTION.c.version,
                 PREDICTION.c.bucket,
                 PREDICTION.c.output,
+                PREDICTION.c.slices,
                 PREDICTION.c.label,
                 PREDICTION.c.label_time,
                 PENDING.c.label,
@@ -339,10 +235,15 @@ class Transaction:
 
     def drop_before(self, model: str, start: int) -> None:
         """Keep the retention: drop buckets, ledger rows and orphaned labels that are older (seconds)."""
-        self.connection.execute(sa.delete(BUCKET).where(BUCKET.c.model == model, BUCKET.c.start < start))
+        for table in (BUCKET, SAMPLE):
+            self.connection.execute(sa.delete(table).where(table.c.model == model, table.c.start < start))
         self.connection.execute(sa.delete(PREDICTION).where(PREDICTION.c.model == model, PREDICTION.c.bucket < start))
         old_label = (PENDING.c.label_time < start * 1_000_000) & (PENDING.c.label_time >= 0)
         self.connection.execute(sa.delete(PENDING).where(PENDING.c.model == model, old_label))
+
+    def forget_days(self, model: str, before: int) -> None:
+        """Keep the retention of results: drop the days before a day number."""
+        self.connection.execute(sa.delete(DAY).where(DAY.c.model == model, DAY.c.number < before))
 
 
 def _chunks(ids: list[Any]) -> Iterator[list[Any]]:

@@ -1,0 +1,240 @@
+"""Drift of features, outputs and labels: each window against the reference, and against the windows before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from exporter.baseline import Baseline
+from exporter.drift.calibration import Calibration
+from exporter.drift.thresholds import Drift, adjusted, judge
+from exporter.evaluate.distributions import put_distribution, put_outputs
+from exporter.evaluate.views import ALL, Found, Slice, View, slices
+from exporter.parts import Part, columns
+from exporter.profile.numeric import NumericBins
+from exporter.readings import Readings
+from exporter.rows import canonical
+from exporter.settings import Model
+
+CERTAIN = 7.0  # rows to be expected so that a slice without any has vanished: less than one in 1,000 by chance
+
+
+class Judged(NamedTuple):
+    """The columns of one slice: as the statistics read them, and the verdicts on those that have enough rows."""
+
+    parts: Mapping[str, Part]
+    drifts: Mapping[str, Drift]
+
+    def of_features(self) -> dict[str, Drift]:
+        """Return the verdicts by feature."""
+        return {name.removeprefix("feature:"): one for name, one in self.drifts.items() if name.startswith("feature:")}
+
+    def worst(self) -> float | None:
+        """Return the features' largest score over its threshold; None where no feature has a verdict."""
+        return max((one.severity for one in self.of_features().values() if one.thresholds), default=None)
+
+
+def drift(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
+    """Judge features, outputs and labels of each window, and of each of its slices."""
+    readings, dropped = Readings(), 0
+    states: dict[tuple[str, str], str] = {}
+    failed: dict[str, str] = {}
+    for view in views:
+        labels = (model.name, view.version, view.window)
+        enough = int(baseline.bins.part(view.vector, "rows")[0]) >= model.drift.min_rows
+        states[view.version, view.window] = "ok" if enough else "insufficient"
+        whole, *segments = slices(baseline, view)
+        judged = _judge_slice(model, baseline, view, whole, failed)
+        dropped += _put_features(model, labels, judged, readings)
+        _put_outputs(model, judged, "model_prediction_drift", labels, readings)
+        if "label" in judged.drifts:
+            _put_drift(
+                readings, "model_label_drift", judged.drifts["label"], judged.drifts["label"].p_values, labels, ()
+            )
+        put_outputs(readings, model, labels, judged.parts)
+        for against, earlier in view.earlier.items():
+            _put_moving(model, baseline, view, against, Slice(ALL, earlier, view.vector), readings, failed)
+        dropped += _put_segments(model, baseline, view, segments, readings, failed)
+    return Found(readings, states, failed, dropped)
+
+
+def _is_judged(model: Model, part: str, window: str) -> bool:
+    feature = (model.columns.features or {}).get(part.removeprefix("feature:"))
+    return feature is None or feature.windows is None or window in feature.windows
+
+
+def _judge_slice(
+    model: Model, baseline: Baseline, view: View, own: Slice, failed: dict[str, str], against: str = "reference"
+) -> Judged:
+    """Judge the columns that count in this window; one that cannot be judged is named in `failed`."""
+    parts = columns(baseline.bins, own.reference, own.current, failed)
+    learned = baseline.calibration(own.segment, against, view.window)
+    if learned is None and against != "reference":
+        return Judged(parts, {})  # what differs from one window to the next is only known where it was learned
+    drifts = {}
+    for name, part in parts.items():
+        try:
+            one = _judge(model, name, part, learned, against) if _is_judged(model, name, view.window) else None
+        except (ArithmeticError, ValueError, IndexError) as error:
+            failed[name] = f"{type(error).__name__}: {error}"
+            continue
+        if one is not None:
+            drifts[name] = one
+    return Judged(parts, drifts)
+
+
+def _judge(model: Model, column: str, part: Part, learned: Calibration | None, against: str) -> Drift | None:
+    """Judge one column; None where the window, or the window before it, has too few values in it."""
+    least = 1 if against == "reference" else model.drift.min_rows
+    if part.current.rows < model.drift.min_rows or part.reference.rows < least:
+        return None
+    methods = model.drift.numeric if isinstance(part.bins, NumericBins) else model.drift.categorical
+    return judge(column, part.reference, part.current, methods, model.drift.threshold, learned)
+
+
+def _ranked(model: Model, judged: Judged) -> list[str]:
+    """Return the features, the most drifted first, then the most important."""
+    given, drifts = model.columns.features or {}, judged.of_features()
+
+    def rank(feature: str) -> tuple[float, float]:
+        importance = given[feature].importance if feature in given else None
+        return (drifts[feature].severity if feature in drifts else 0.0, importance or 0.0)
+
+    features = [name.removeprefix("feature:") for name in judged.parts if name.startswith("feature:")]
+    return sorted(features, key=rank, reverse=True)
+
+
+def _put_features(model: Model, labels: tuple[str, str, str], judged: Judged, out: Readings) -> int:
+    """Put the features' readings, the most drifted first up to the budget; return the series left out."""
+    drifts = judged.of_features()
+    _put_ratio(out, "model_drifted_features_ratio", (*labels, ALL), drifts)
+    p_values, dropped = _adjusted(drifts), 0
+    for number, feature in enumerate(_ranked(model, judged)):
+        own = Readings()
+        if feature in drifts:
+            _put_drift(own, "model_feature_drift", drifts[feature], p_values[feature], (*labels, ALL), (feature,))
+        put_distribution(own, labels, feature, judged.parts[f"feature:{feature}"])
+        if number < model.max_features:
+            out.extend(own)
+        else:
+            dropped += own.series()
+    return dropped
+
+
+def _put_ratio(out: Readings, name: str, labels: tuple[str, ...], drifts: Mapping[str, Drift]) -> None:
+    told = [one for one in drifts.values() if one.thresholds]
+    if told:
+        out.put(name, *labels, value=sum(one.detected for one in told) / len(told))
+
+
+def _put_moving(
+    model: Model,
+    baseline: Baseline,
+    view: View,
+    against: str,
+    own: Slice,
+    out: Readings,
+    failed: dict[str, str],
+) -> None:
+    """Put what differs from an earlier window: what is static but not here came slowly, as a season does."""
+    judged = _judge_slice(model, baseline, view, own, failed, against)
+    labels, drifts = (model.name, view.version, view.window, against), judged.of_features()
+    _put_ratio(out, "model_moving_drifted_features_ratio", labels, drifts)
+    p_values = _adjusted(drifts)
+    for feature in _ranked(model, judged)[: model.max_features]:
+        if feature in drifts:
+            _put_drift(out, "model_feature_moving_drift", drifts[feature], p_values[feature], labels, (feature,))
+    _put_outputs(model, judged, "model_prediction_moving_drift", labels, out)
+
+
+def _put_segments(
+    model: Model, baseline: Baseline, view: View, segments: list[Slice], out: Readings, failed: dict[str, str]
+) -> int:
+    """Judge the slices; of all together as many features are shown as of the whole. Return the series left out."""
+    labels, dropped = (model.name, view.version, view.window), 0
+    shown = max(1, model.max_features // max(len(segments), 1))
+    worst: dict[str, float] = {}
+    for own in segments:
+        judged = _judge_slice(model, baseline, view, own, failed)
+        of_slice, drifts = (*labels, own.segment), judged.of_features()
+        _put_ratio(out, "model_drifted_features_ratio", of_slice, drifts)
+        p_values = _adjusted(drifts)
+        for number, feature in enumerate(_ranked(model, judged)):
+            readings = Readings()
+            if feature in drifts:
+                _put_drift(readings, "model_feature_drift", drifts[feature], p_values[feature], of_slice, (feature,))
+            if number < shown:
+                out.extend(readings)
+            else:
+                dropped += readings.series()
+        severity = judged.worst()
+        out.put("model_segment_drift_score", *of_slice, value=severity)
+        worst |= {own.segment: severity} if severity is not None else {}
+        for state, holds in _states_of(model, baseline, view, own).items():
+            out.put("model_segment_state", *of_slice, state, value=holds)
+    if worst:
+        name = max(worst, key=lambda segment: worst[segment])
+        out.put("model_segment_worst_info", *labels, name, "drift", value=1)
+    return dropped
+
+
+def _states_of(model: Model, baseline: Baseline, view: View, own: Slice) -> dict[str, bool]:
+    """Say what became of a slice; one state holds."""
+    before, now = (int(baseline.bins.part(vector, "rows")[0]) for vector in (own.reference, own.current))
+    whole, total = (int(baseline.bins.part(vector, "rows")[0]) for vector in (baseline.vector, view.vector))
+    appeared = not before and now > 0
+    vanished = not now and whole > 0 and before / whole * total >= CERTAIN
+    enough = now >= model.drift.min_rows
+    return {
+        "ok": before > 0 and enough,
+        "insufficient": not appeared and not vanished and not enough,
+        "appeared": appeared,
+        "vanished": vanished,
+    }
+
+
+def _output_names(model: Model) -> dict[str, str]:
+    """Return part -> label of each output."""
+    score = model.columns.score
+    if isinstance(score, dict):
+        names = [f"score:{name}" for name in sorted(str(canonical(name)) for name in score)]
+    else:
+        names = ["score"]
+    return {"prediction": "prediction", **{f"score:{i}": name for i, name in enumerate(names)}}
+
+
+def _put_outputs(model: Model, judged: Judged, prefix: str, labels: tuple[str, ...], out: Readings) -> None:
+    names = _output_names(model)
+    outputs = {name: judged.drifts[name] for name in names if name in judged.drifts}
+    p_values = _adjusted(outputs)
+    for name, one in outputs.items():
+        _put_drift(out, prefix, one, p_values[name], labels, (names[name],))
+
+
+def _adjusted(drifts: Mapping[str, Drift]) -> dict[str, dict[str, float]]:
+    """Correct p-values across columns, per method."""
+    out: dict[str, dict[str, float]] = {name: {} for name in drifts}
+    for method in {method for one in drifts.values() for method in one.p_values}:
+        own = {name: one.p_values[method] for name, one in drifts.items() if method in one.p_values}
+        for name, value in adjusted(own).items():
+            out[name][method] = value
+    return out
+
+
+def _put_drift(
+    out: Readings,
+    prefix: str,
+    found: Drift,
+    p_values: Mapping[str, float],
+    labels: tuple[str, ...],
+    what: tuple[str, ...],
+) -> None:
+    """Put one column's scores, thresholds and verdict; a blind one has no verdict."""
+    for method, value in found.scores.items():
+        out.put(f"{prefix}_score", *labels, *what, method, value=value)
+    for method, value in p_values.items():
+        out.put(f"{prefix}_p_value", *labels, *what, method, value=value)
+    for (method, severity), value in found.thresholds.items():
+        out.put(f"{prefix}_threshold", *labels, *what, method, severity, value=value)
+    if found.thresholds:
+        out.put(f"{prefix}_detected", *labels, *what, value=found.detected)

@@ -1,0 +1,74 @@
+"""What is evaluated, and what an evaluation returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from exporter.baseline import Baseline
+from exporter.readings import Readings
+from exporter.rows import Ints
+from exporter.settings import Model
+
+ALL = "all"
+
+
+class View(NamedTuple):
+    """One window of one version: event time in seconds, start <= time < end, and the dense profile of its rows.
+
+    slices: the same of each segment's rows. earlier: moving baseline (`previous`, `week_ago`) -> profile of that
+    window, for those that have rows.
+    """
+
+    version: str
+    window: str
+    start: int
+    end: int
+    vector: Ints
+    slices: Mapping[str, Ints] = {}
+    earlier: Mapping[str, Ints] = {}
+
+
+class Slice(NamedTuple):
+    """A segment's rows, in the reference and in the window; the segment `all` is the whole."""
+
+    segment: str
+    reference: Ints
+    current: Ints
+
+
+class Found(NamedTuple):
+    """What a task found: readings, the state of each (version, window), and columns that could not be judged."""
+
+    readings: Readings
+    states: dict[tuple[str, str], str]
+    failed: dict[str, str]
+    dropped: int = 0
+
+
+def slices(baseline: Baseline, view: View) -> Iterator[Slice]:
+    """Return the whole, then each segment that the reference or the window has rows of."""
+    yield Slice(ALL, baseline.vector, view.vector)
+    for segment in baseline.segments.names:
+        current = view.slices.get(segment)
+        if segment in baseline.slices or (current is not None and current[0]):
+            none = np.zeros(baseline.bins.size, np.int64)
+            yield Slice(segment, baseline.slice(segment), none if current is None else current)
+
+
+def rows(model: Model, baseline: Baseline, views: Iterable[View]) -> Readings:
+    """Return what the windows are made of."""
+    out = Readings()
+    bins = baseline.bins
+    for view in views:
+        labels = (model.name, view.version, view.window)
+        for segment, reference, current in slices(baseline, view):
+            out.put("model_window_rows", *labels, segment, "current", value=int(bins.part(current, "rows")[0]))
+            out.put("model_window_rows", *labels, segment, "reference", value=int(bins.part(reference, "rows")[0]))
+            if model.columns.label is not None:
+                out.put("model_window_rows", *labels, segment, "labelled", value=bins.labelled_rows(current))
+        out.put("model_window_start_timestamp_seconds", *labels, value=view.start)
+        out.put("model_window_end_timestamp_seconds", *labels, value=view.end)
+    return out

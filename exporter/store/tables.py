@@ -1,0 +1,142 @@
+"""The store's tables, and the rows that go in and out."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from exporter.profile.counts import Counts
+
+TABLES = sa.MetaData()
+SCHEMA_VERSION = "2"
+
+
+def _key(name: str, kind: Any = sa.Text) -> sa.Column[Any]:
+    return sa.Column(name, kind, primary_key=True)
+
+
+META = sa.Table("meta", TABLES, _key("key"), sa.Column("value", sa.Text, nullable=False))
+BASELINE = sa.Table(
+    "baseline",
+    TABLES,
+    _key("model"),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("counts", sa.LargeBinary, nullable=False),
+)
+BUCKET = sa.Table(
+    "bucket",
+    TABLES,
+    _key("model"),
+    _key("version"),
+    _key("segment"),
+    _key("start", sa.BigInteger),
+    sa.Column("counts", sa.LargeBinary, nullable=False),
+)
+SAMPLE = sa.Table(
+    "sample",
+    TABLES,
+    _key("model"),
+    _key("version"),
+    _key("start", sa.BigInteger),
+    sa.Column("blob", sa.LargeBinary, nullable=False),
+)
+DAY = sa.Table(
+    "day",
+    TABLES,
+    _key("model"),
+    _key("version"),
+    _key("number", sa.BigInteger),
+    sa.Column("changed", sa.Boolean, nullable=False),
+    sa.Column("text", sa.Text),
+)
+PREDICTION = sa.Table(
+    "prediction",
+    TABLES,
+    _key("model"),
+    _key("id"),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("bucket", sa.BigInteger, nullable=False),
+    sa.Column("output", sa.LargeBinary, nullable=False),
+    sa.Column("slices", sa.LargeBinary, nullable=False),
+    sa.Column("label", sa.Float(53)),
+    sa.Column("label_time", sa.BigInteger),
+    sa.Index("prediction_age", "model", "bucket"),
+    sqlite_with_rowid=False,
+)
+PENDING = sa.Table(
+    "pending_label",
+    TABLES,
+    _key("model"),
+    _key("id"),
+    sa.Column("label", sa.Float(53), nullable=False),
+    sa.Column("label_time", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+POSITION = sa.Table(
+    "position",
+    TABLES,
+    _key("model"),
+    _key("source"),
+    _key("path"),
+    sa.Column("value", sa.Text, nullable=False),
+)
+COUNTER = sa.Table(
+    "counter",
+    TABLES,
+    _key("model"),
+    _key("version"),
+    _key("name"),
+    _key("reason"),
+    sa.Column("value", sa.BigInteger, nullable=False),
+)
+NEWEST = sa.Table(
+    "newest", TABLES, _key("model"), _key("version"), sa.Column("timestamp", sa.BigInteger, nullable=False)
+)
+OF_A_MODEL = (BASELINE, BUCKET, SAMPLE, DAY, PREDICTION, PENDING, POSITION, COUNTER, NEWEST)
+
+
+class StoreError(Exception):
+    """A store that cannot be used; one sentence with the mend."""
+
+
+Key = tuple[str, str, int]  # version, segment, start of the bucket
+
+
+class Bucket(NamedTuple):
+    """The counts of one version, segment and bucket; start in Unix seconds."""
+
+    version: str
+    segment: str
+    start: int
+    counts: Counts
+
+
+class Prediction(NamedTuple):
+    """A row of the ledger; label None while unknown.
+
+    output: prediction and scores as packed float64. slices: numbers of its segments as packed int16.
+    """
+
+    id: str
+    version: str
+    bucket: int
+    output: bytes
+    slices: bytes
+    label: float | None
+    label_time: int | None
+
+
+class Due(NamedTuple):
+    """A label that became known, beside the prediction that it belongs to."""
+
+    id: str
+    version: str
+    bucket: int
+    output: bytes
+    slices: bytes
+    old: float | None
+    old_time: int | None
+    label: float
+    label_time: int
