@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from exporter.calibrate import DAY, calibrations, units_of
 from exporter.drift.calibration import Calibration, from_plain, to_plain
+from exporter.history import Day, describe, from_text, to_text
 from exporter.profile import categorical, numeric
 from exporter.profile import model as profile
 from exporter.profile.batch import as_outcomes, labels_of, read_batch
@@ -34,7 +35,7 @@ class Baseline:
 
     newest: newest event time of the reference in seconds, None where it has no times. calibrations: window ->
     thresholds learned from the reference, for the windows that it can teach. slices: the counts of each segment that
-    the reference has rows of.
+    the reference has rows of. days: what its local days (days since 1970) were like, each.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Baseline:
         calibrations: Mapping[str, Calibration],
         segments: Segments,
         slices: Mapping[str, Counts],
+        days: Mapping[int, Day],
     ):
         self.schema = schema
         self.bins = bins
@@ -54,20 +56,16 @@ class Baseline:
         self.calibrations = calibrations
         self.segments = segments
         self.slices = slices
+        self.days = days
 
     @cached_property
     def vector(self) -> Ints:
         """The reference's profile, dense."""
-        return self._dense(self.counts)
+        return dense(self.bins, self.counts)
 
     def slice(self, segment: str) -> Ints:
         """Return a segment's profile in the reference, dense."""
-        return self._dense(self.slices.get(segment, ZERO))
-
-    def _dense(self, counts: Counts) -> Ints:
-        vector = np.zeros(self.bins.size, np.int64)
-        add_into(vector, counts)
-        return vector
+        return dense(self.bins, self.slices.get(segment, ZERO))
 
     def calibration(self, segment: str, against: str, window: str) -> Calibration | None:
         """Return what the reference taught of a segment, baseline and window; None where it could not."""
@@ -97,10 +95,18 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
         placed.append(part._replace(row=rows[part.row]))
     counts = gather(placed, np.zeros(batch.rows, np.int64), 1, bins.size)[0]
     timestamp = _timestamps(model, reference)
-    learned = calibrations(model, bins, _units(model, bins, placed, timestamp))
+    units, days = _units(model, bins, placed, timestamp)
+    learned = calibrations(model, bins, units)
     segments = fit_segments(model.columns.segments, reference, model.max_segments)
     return Baseline(
-        schema, bins, counts, _newest(timestamp), learned, segments, _slices(segments, bins, placed, reference)
+        schema,
+        bins,
+        counts,
+        _newest(timestamp),
+        learned,
+        segments,
+        _slices(segments, bins, placed, reference),
+        _days(model, bins, counts, dict(zip(days, units.get(DAY, []), strict=True))),
     )
 
 
@@ -169,20 +175,41 @@ def _newest(timestamp: Ints) -> float | None:
     return None if newest == NO_TIME else newest / SECOND
 
 
-def _units(model: Model, bins: ModelBins, placed: list[Placed], timestamp: Ints) -> dict[int, list[Counts]]:
-    """Cut the reference into its units of time (seconds -> profiles in order); a day is the model's local day."""
+def _days(model: Model, bins: ModelBins, counts: Counts, days: Mapping[int, Counts]) -> dict[int, Day]:
+    """Describe the reference's own days."""
+    reference = dense(bins, counts)
+    return {day: describe(model, bins, reference, dense(bins, own)) for day, own in days.items()}
+
+
+def dense(bins: ModelBins, counts: Counts) -> Ints:
+    """Return a profile with a number at each place."""
+    vector = np.zeros(bins.size, np.int64)
+    add_into(vector, counts)
+    return vector
+
+
+def _units(
+    model: Model, bins: ModelBins, placed: list[Placed], timestamp: Ints
+) -> tuple[dict[int, list[Counts]], list[int]]:
+    """Cut the reference into its units of time (seconds -> profiles in order), and number its days.
+
+    A day is the model's local day.
+    """
     known = timestamp != NO_TIME
     if not known.any():
-        return {}
+        return {}, []
     rows = [keep_rows(part, known) for part in placed]
-    found = {}
-    for unit in {units_of(window.seconds) for window in model.windows}:
+    found: dict[int, list[Counts]] = {}
+    days: list[int] = []
+    for unit in {DAY, *(units_of(window.seconds) for window in model.windows)}:
         start = local_days(timestamp, known, model.timezone) if unit == DAY else timestamp // (unit * SECOND)
         starts, group = np.unique(start[known], return_inverse=True)
         groups = np.zeros(len(timestamp), np.int64)
         groups[known] = group
         found[unit] = gather(rows, groups, len(starts), bins.size)
-    return found
+        if unit == DAY:
+            days = starts.tolist()
+    return found, days
 
 
 def settings_hash(model: Model) -> str:
@@ -211,6 +238,7 @@ def dump(baseline: Baseline) -> tuple[str, bytes]:
         "calibrations": {window: to_plain(one) for window, one in baseline.calibrations.items()},
         "segments": segments_to_json(baseline.segments),
         "slices": {name: b64encode(encode(own)).decode() for name, own in baseline.slices.items()},
+        "days": {str(day): to_text(own) for day, own in baseline.days.items()},
     }
     return json.dumps(plain), encode(baseline.counts)
 
@@ -222,4 +250,5 @@ def restore(text: str, counts: bytes) -> Baseline:
     learned = {window: from_plain(one) for window, one in plain["calibrations"].items()}
     segments = segments_from_json(plain["segments"])
     slices = {name: decode(b64decode(own)) for name, own in plain["slices"].items()}
-    return Baseline(from_json(plain["schema"]), bins, decode(counts), plain["newest"], learned, segments, slices)
+    days = {int(day): from_text(own) for day, own in plain["days"].items()}
+    return Baseline(from_json(plain["schema"]), bins, decode(counts), plain["newest"], learned, segments, slices, days)

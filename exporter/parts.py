@@ -1,4 +1,4 @@
-"""The columns of a profile, each as what the drift statistics read: reference beside window."""
+"""The parts of a profile as what the statistics read: columns, reference beside window, and outcomes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from exporter.drift.univariate import Sample
+from exporter.performance.metrics import scores
 from exporter.profile import categorical, numeric, outcome
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.model import Bins, ModelBins
 from exporter.profile.numeric import NumericBins
-from exporter.profile.outcome import ClassBins
+from exporter.profile.outcome import ClassBins, RegressionBins
 from exporter.rows import Ints
 
 
@@ -41,6 +42,16 @@ def counts(bins: ModelBins, vector: Ints, name: str) -> Ints:
         confusion = outcome.read_classes(bins.outcomes, bins.part(vector, "outcome")).confusion
         return np.append(confusion.sum(axis=1), (0, 0))
     return bins.part(vector, name)
+
+
+def performance(task: str, bins: ModelBins, vector: Ints, wanted: tuple[str, ...] | None) -> dict[str, float | None]:
+    """Return the wanted metrics (None: the task's default ones) over the labelled rows of a dense profile."""
+    counts = bins.part(vector, "outcome")
+    if isinstance(bins.outcomes, ClassBins):
+        return scores(task, outcome.read_classes(bins.outcomes, counts), wanted, bool(bins.scores))
+    if isinstance(bins.outcomes, RegressionBins):
+        return scores(task, outcome.read_regression(bins.outcomes, counts), wanted, True)
+    return {}
 
 
 def sample(bins: Bins, counts: Ints) -> Sample:

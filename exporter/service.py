@@ -22,7 +22,7 @@ from exporter.consistency import not_computed
 from exporter.monitor import Monitor
 from exporter.readings import Readings
 from exporter.scheduler import Scheduler, interval, unusable
-from exporter.settings import Model
+from exporter.settings import Model, Retention
 from exporter.store import Store, StoreError
 
 log = logging.getLogger("exporter.service")
@@ -86,8 +86,8 @@ class Service:
             raise ConfigError([loaded.lines.mistake(one, of_model=True) for one in wrong])
         for key in not_computed(config):
             log.warning("%s is read, but this version does not compute it", key)
-        old, retention = self.monitors, config.store.retention.profiles
-        same = retention == self.loaded.config.store.retention.profiles
+        old, retention = self.monitors, config.store.retention
+        same = retention == self.loaded.config.store.retention
         kept = {m.name: old[m.name] for m in config.models if same and m.name in old and old[m.name].model == m}
         new = {m.name: self._monitor(m, retention) for m in config.models if m.name not in kept}
         for name in set(old) - set(kept):
@@ -100,8 +100,9 @@ class Service:
         for name, monitor in new.items():
             self._scheduler.set(name, monitor.model.schedule, partial(self._run, monitor))
 
-    def _monitor(self, model: Model, retention: float) -> Monitor:
-        return Monitor(model, self.store, self.board, retention, interval(model.schedule))
+    def _monitor(self, model: Model, retention: Retention) -> Monitor:
+        every = interval(model.schedule)
+        return Monitor(model, self.store, self.board, retention.profiles, every, results=retention.results)
 
     def _run(self, monitor: Monitor) -> None:
         name = monitor.model.name

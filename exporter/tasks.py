@@ -8,10 +8,18 @@ from dataclasses import dataclass, field
 
 from exporter.readings import Readings
 
-TASKS = ("ingest", "drift", "quality", "performance")
+TASKS = ("ingest", "drift", "quality", "performance", "history")
 REASONS = ("source", "data", "compute")
 SKIPS = ("overlap", "misfire")
 DURATIONS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
+
+
+class TaskError(Exception):
+    """A task that could not do its work; `reason` is the label of the counter."""
+
+    def __init__(self, reason: str, message: str):
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass

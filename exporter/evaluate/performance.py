@@ -4,28 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from exporter import parts
 from exporter.baseline import Baseline
 from exporter.evaluate.views import ALL, Found, View, slices
 from exporter.fields import Levels
-from exporter.performance.metrics import LOWER_IS_BETTER, scores
+from exporter.performance.metrics import LOWER_IS_BETTER
 from exporter.profile import outcome
-from exporter.profile.outcome import ClassBins, RegressionBins
+from exporter.profile.outcome import ClassBins
 from exporter.readings import Readings
 from exporter.rows import Ints
 from exporter.settings import Limit, Model
 
 
 def _scores(model: Model, baseline: Baseline, vector: Ints) -> dict[str, float | None]:
-    bins = baseline.bins
     wanted = model.performance.metrics
     if wanted is not None:
         wanted = tuple(dict.fromkeys((*wanted, *model.performance.threshold)))
-    counts = bins.part(vector, "outcome")
-    if isinstance(bins.outcomes, ClassBins):
-        return scores(model.task, outcome.read_classes(bins.outcomes, counts), wanted, bool(bins.scores))
-    if isinstance(bins.outcomes, RegressionBins):
-        return scores(model.task, outcome.read_regression(bins.outcomes, counts), wanted, True)
-    return {}
+    return parts.performance(model.task, baseline.bins, vector, wanted)
 
 
 def performance(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:

@@ -23,13 +23,14 @@ Samples = dict[tuple[str, Labels], float]
 # The exporter itself, but its runs wait for as long as the file named by HOLD is there.
 HELD = """
 import os, sys, time
-from exporter import cli, monitor
-ingest = monitor.Monitor._ingest
+from exporter import cli
+from exporter.ingest import Ingest
+run = Ingest.run
 def held(self, now):
     while os.path.exists(os.environ["HOLD"]):
         time.sleep(0.01)
-    ingest(self, now)
-monitor.Monitor._ingest = held
+    run(self, now)
+Ingest.run = held
 sys.exit(cli.main())
 """
 

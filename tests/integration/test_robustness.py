@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error
 
+from exporter import ingest as ingest_module
 from exporter import monitor as monitor_module
 from exporter.collector import Board, Filter
 from exporter.config import load
@@ -857,14 +858,14 @@ def test_task_that_fails_takes_no_other_with_it(task: str, folder: Path, monkeyp
 def test_file_that_no_one_foresaw_is_left_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever its reading raises, the other files of the source are read in the same run."""
     (folder / "credit" / "predictions" / "0.parquet").rename(folder / "credit" / "predictions" / "2.parquet")
-    real = monitor_module.read_log
+    real = ingest_module.read_log
 
     def odd(one: Any, schema: Any, table: pa.Table) -> Any:
         if one.name == "credit" and "credit-2-500" in table["id"].to_pylist():
             raise MemoryError("too much")
         return real(one, schema, table)
 
-    monkeypatch.setattr(monitor_module, "read_log", odd)
+    monkeypatch.setattr(ingest_module, "read_log", odd)
     with Fleet(folder / "model-exporter.yml") as fleet:
         found = fleet.run()
         assert only(found, "model_predictions_total", model="credit") == 480

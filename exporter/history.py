@@ -1,0 +1,72 @@
+"""One local day in a few numbers: what the sequential detectors, trends and correlations read. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+from exporter.drift.bins import jensen_shannon
+from exporter.parts import columns, performance
+from exporter.profile.model import ModelBins
+from exporter.profile.numeric import NumericBins
+from exporter.rows import Ints
+from exporter.settings import Model
+
+FEATURE = "feature:"
+_SIGNALS = {"score:0": "score"}
+
+
+class Day(NamedTuple):
+    """What is known of a day's rows.
+
+    signals: name -> (value, rows it is the mean of): `error` (share of wrong predictions, or mean absolute error),
+    `score` or `prediction`, `feature:x` of numeric features. drift: feature -> Jensen-Shannon distance from the
+    reference, 0 to 1. scores: metric -> value over the labelled rows.
+    """
+
+    rows: int
+    labelled: int
+    signals: dict[str, tuple[float, int]]
+    drift: dict[str, float]
+    scores: dict[str, float]
+
+
+def describe(model: Model, bins: ModelBins, reference: Ints, vector: Ints) -> Day:
+    """Describe the rows of a day by their dense profile."""
+    parts = columns(bins, reference, vector, {})
+    signals = {}
+    for name, part in parts.items():
+        if isinstance(part.bins, NumericBins) and part.current.rows and _is_signal(model, name):
+            signals[_SIGNALS.get(name, name)] = (float(part.current.mean), int(part.current.rows))
+    features = {name.removeprefix(FEATURE): part for name, part in parts.items() if name.startswith(FEATURE)}
+    labelled = bins.labelled_rows(vector)
+    found = {
+        metric: value for metric, value in performance(model.task, bins, vector, None).items() if value is not None
+    }
+    error = found.get("mae", 1 - found["accuracy"] if "accuracy" in found else None)
+    if error is not None:
+        signals["error"] = (error, labelled)
+    return Day(
+        rows=int(bins.part(vector, "rows")[0]),
+        labelled=labelled,
+        signals=signals,
+        drift={name: jensen_shannon(p.reference, p.current) for name, p in features.items() if p.current.rows},
+        scores=found,
+    )
+
+
+def _is_signal(model: Model, part: str) -> bool:
+    """A class's score alone says little of a model of many classes."""
+    return part.startswith(FEATURE) or part == "prediction" or (part == "score:0" and model.task == "binary")
+
+
+def to_text(day: Day) -> str:
+    """Return a day as JSON; numbers come back to the last bit."""
+    return json.dumps(day._asdict(), allow_nan=False)
+
+
+def from_text(text: str) -> Day:
+    """Read what `to_text` wrote."""
+    plain = json.loads(text)
+    signals = {name: (value, rows) for name, (value, rows) in plain.pop("signals").items()}
+    return Day(signals=signals, **plain)

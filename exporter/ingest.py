@@ -1,0 +1,236 @@
+"""What is new in a model's sources -> store and windows; the baseline that they are counted by.
+
+One broken file is noted and leaves the others as they are; what is wrong with all of it is raised.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from itertools import groupby
+
+import pyarrow as pa
+
+from exporter import ledger
+from exporter.baseline import Baseline, dump, fit, learning_hash, restore, settings_hash
+from exporter.evaluate.performance import bounds
+from exporter.evaluate.views import View, rows
+from exporter.ledger import Deltas, Limits
+from exporter.profile.batch import read_labels, read_log
+from exporter.readings import Readings
+from exporter.rows import SECOND
+from exporter.schema import SchemaError
+from exporter.settings import Model, Source
+from exporter.sources import files
+from exporter.sources.files import Chunk
+from exporter.store import Store, Transaction
+from exporter.store.tables import Bucket
+from exporter.tasks import SourceRecord, Task, TaskError
+from exporter.windows import Windows, frames
+
+log = logging.getLogger("exporter.ingest")
+
+
+class Ingest:
+    """The rows of one model, up to now."""
+
+    def __init__(self, model: Model, store: Store, retention: float, task: Task, replay: bool = False):
+        self.model = model
+        self.version = model.version if isinstance(model.version, str) else None
+        self.sources = {name: SourceRecord() for name, _ in _sources(model)}
+        self.baseline: Baseline | None = None
+        self._store = store
+        self._task = task
+        self._replay = replay
+        self._frames = frames(model.windows, model.bucket_seconds, model.drift.baselines)
+        self._retention = max([retention, *(frame.behind + frame.seconds for frame in self._frames)])
+        self._windows: Windows | None = None
+
+    def run(self, now: float) -> None:
+        """Read what is new as of `now` (Unix seconds), and move the windows there."""
+        baseline = self._load_baseline()
+        bucket = self.model.bucket_seconds
+        if self._windows is None:
+            self._windows = Windows(self._frames, baseline.bins.size, self._buckets)
+        try:
+            late = self._late_limit(now)
+            limits = Limits(now, bucket, now - self._retention, late, self._replay, self.model.timezone)
+            for source, spec in _sources(self.model)[1:]:
+                self._read_source(baseline, source, spec, limits)
+            with self._store.transaction() as tx:
+                changed = ledger.settle_labels(tx, self.model.name, baseline, now, self.model.timezone)
+            self._windows.change(changed)
+            self._windows.move(int(now) // bucket * bucket)
+        except BaseException:
+            self._windows = None  # it may have missed a change: the next run sums afresh
+            raise
+
+    def forget(self, now: float) -> None:
+        """Keep the retention; not before windows and days have read the oldest buckets."""
+        bucket = self.model.bucket_seconds
+        with self._store.transaction() as tx:
+            tx.drop_before(self.model.name, int(now - self._retention) // bucket * bucket)
+
+    def views(self) -> list[View]:
+        """Return the windows; none where the rows are not known."""
+        if self._windows is None:
+            return []
+        return self._windows.views(self.version)
+
+    def describe(self, views: list[View]) -> Readings:
+        """Return what is known of rows, versions and baseline."""
+        model, out = self.model, Readings()
+        versions = list(dict.fromkeys(view.version for view in views))
+        for version in versions or ([self.version] if self.version is not None else []):
+            out.put("model_info", model.name, version, model.task, model.framework, value=1)
+        try:
+            with self._store.transaction() as tx:
+                stored, newest = tx.counters(model.name), tx.newest(model.name)
+            counters = {(version, *kind): 0 for version in versions for kind in ledger.COUNTERS}
+            counters |= {(version, name, reason): value for version, name, reason, value in stored}
+        except Exception:
+            log.exception("model %s: the store cannot be read", model.name)
+            counters, newest = {}, {}
+        for (version, name, reason), value in counters.items():
+            if versions and version not in {*versions, ""}:
+                continue  # a version without rows in any window is gone
+            if name == "rejected":
+                out.put("model_rows_rejected_total", model.name, version, reason, value=value)
+            else:
+                out.put(f"model_{name}_total", model.name, version, value=value)
+        for version, at in newest.items():
+            if version in versions:
+                out.put("model_newest_row_timestamp_seconds", model.name, version, value=at / SECOND)
+        if self.baseline is not None:
+            for version in versions:
+                out.put("model_reference_info", model.name, version, self.baseline.hash, value=1)
+                out.put("model_reference_timestamp_seconds", model.name, version, value=self.baseline.newest)
+                out.put("model_monitored_features", model.name, version, value=len(self.baseline.bins.features))
+            out.extend(rows(model, self.baseline, views))
+            out.extend(bounds(model, self.baseline, versions))
+        return out
+
+    def _load_baseline(self) -> Baseline:
+        model, record = self.model, self.sources["reference"]
+        started = time.perf_counter()
+        settings = settings_hash(model)
+        with self._store.transaction() as tx:
+            stored = tx.baseline(model.name)
+        if stored is not None and not stored[0].startswith(settings):
+            stored = None
+        try:
+            found = files.paths(model.reference.files)
+            if not found:
+                raise FileNotFoundError(f"no file matches {', '.join(model.reference.files)}")
+            fingerprint = f"{settings} {learning_hash(model)} {files.fingerprint(model.reference.files)}"
+            if stored is not None and stored[0] == fingerprint:
+                record.up, record.errors = True, {}
+                return self._use(self.baseline or restore(stored[1], stored[2]))
+            table = files.read_all(model.reference.files)
+            made = fit(model, table)
+        except (OSError, ValueError, SchemaError) as error:
+            record.up, record.errors = False, {"reference": str(error)}
+            if stored is None:
+                raise TaskError(
+                    "data" if isinstance(error, SchemaError) else "source", f"reference: {error}"
+                ) from error
+            log.error("model %s: reference: %s; the stored baseline stays in force", model.name, error)
+            self._task.failures["source"] += 1
+            return self._use(self.baseline or restore(stored[1], stored[2]))
+        record.up, record.errors = True, {}
+        record.rows += len(table)
+        record.seconds = time.perf_counter() - started
+        text, counts = dump(made)
+        with self._store.transaction() as tx:
+            if stored is None or restore(stored[1], stored[2]).hash != made.hash:
+                tx.forget(model.name)
+                self._windows = None
+                log.info("model %s: new baseline %s: the log is read from its start", model.name, made.hash)
+            tx.set_baseline(model.name, fingerprint, text, counts)
+        for column, reason in made.schema.skipped.items():
+            log.warning("model %s: column %s is not monitored: %s", model.name, column, reason)
+        return self._use(made)
+
+    def _use(self, baseline: Baseline) -> Baseline:
+        if self.baseline is not None and self.baseline.hash != baseline.hash:
+            self._windows = None
+        self.baseline = baseline
+        return baseline
+
+    def _late_limit(self, now: float) -> float | None:
+        if self.model.lateness is None:
+            return None
+        with self._store.transaction() as tx:
+            newest = tx.newest(self.model.name).values()
+        return min(max(newest) / SECOND, now) - self.model.lateness if newest else None
+
+    def _read_source(self, baseline: Baseline, source: str, spec: Source, limits: Limits) -> None:
+        """Read what is new in a source; each path is one transaction."""
+        record = self.sources[source]
+        started = time.perf_counter()
+        with self._store.transaction() as tx:
+            seen = tx.positions(self.model.name, source)
+        errors: dict[str, str] = {}
+        if not files.paths(spec.files):
+            errors[", ".join(spec.files)] = "no file matches"
+        chunks = files.read_new(spec.files, seen, baseline.schema.text)
+        for path, group in groupby(chunks, key=lambda chunk: chunk.path):
+            try:
+                changed = self._read_path(baseline, source, path, group, limits)
+            except Exception as error:
+                known = isinstance(error, TaskError)
+                errors[path] = str(error) if known else f"{type(error).__name__}: {error}"
+                self._task.failures[error.reason if isinstance(error, TaskError) else "compute"] += 1
+                log.error("model %s: %s %s: %s", self.model.name, source, path, errors[path], exc_info=not known)
+            else:
+                assert self._windows is not None
+                self._windows.change(changed)
+        record.errors = errors
+        record.up = not errors
+        record.seconds = time.perf_counter() - started
+
+    def _read_path(self, baseline: Baseline, source: str, path: str, chunks: Iterator[Chunk], limits: Limits) -> Deltas:
+        total: Deltas = {}
+        with self._store.transaction() as tx:
+            for chunk in chunks:
+                if chunk.error is not None:
+                    raise TaskError("source", f"cannot be read: {chunk.error}")
+                if chunk.changed and self.model.columns.id is None:
+                    sentence = "was changed after it was read, and without columns.id new rows cannot be told from old"
+                    raise TaskError("data", sentence)
+                if chunk.unread:
+                    tx.count(self.model.name, self.version or "", {("rejected", "line"): chunk.unread})
+                if chunk.table is not None:
+                    self.sources[source].rows += len(chunk.table)
+                    total = ledger.merge(total, self._take(tx, baseline, source, chunk.table, limits))
+                if chunk.position:
+                    tx.set_position(self.model.name, source, path, chunk.position)
+        return total
+
+    def _take(self, tx: Transaction, baseline: Baseline, source: str, table: pa.Table, limits: Limits) -> Deltas:
+        model = self.model
+        try:
+            if source == "labels":
+                ledger.add_labels(tx, model.name, self.version or "", read_labels(model, baseline.schema, table))
+                return {}
+            log_rows = read_log(model, baseline.schema, table, baseline.segments)
+        except KeyError as error:
+            raise TaskError("data", str(error.args[0])) from error
+        for column in log_rows.absent:
+            self._task.failures["data"] += 1
+            log.warning(
+                "model %s: column %s is missing in the log: all its values count as missing",
+                model.name,
+                column,
+            )
+        return ledger.add_log(tx, model.name, baseline, log_rows, limits)
+
+    def _buckets(self, start: int, end: int, segment: str | None) -> list[Bucket]:
+        with self._store.transaction() as tx:
+            return tx.buckets(self.model.name, start, end, segment)
+
+
+def _sources(model: Model) -> list[tuple[str, Source]]:
+    named = [("reference", model.reference), ("predictions", model.predictions)]
+    return [*named, ("labels", model.labels)] if model.labels is not None else named

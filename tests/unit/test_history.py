@@ -1,0 +1,119 @@
+"""Days: described once they are over, described again when a late label changes them, kept over a restart."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from exporter.collector import Board
+from exporter.days import Days, bounds
+from exporter.history import Day, from_text, to_text
+from exporter.monitor import Monitor
+from exporter.rows import local_days
+from exporter.settings import Model
+from exporter.store import Store
+from tests.unit.helpers.profiles import random_table, settings
+
+ZONE = "America/New_York"
+START = datetime(2024, 3, 8, 5, tzinfo=UTC)  # midnight there; the clock changes on March 10th
+FIRST = 19_790  # March 8th, in days since 1970
+
+
+def rows(seed: int, days: int) -> pa.Table:
+    """Return 200 rows a day, evenly over the hours."""
+    base = random_table(seed, 200 * days, strange=False)
+    times = [START + timedelta(minutes=7.2 * i) for i in range(200 * days)]
+    at = base.column_names.index("time")
+    base = base.set_column(at, "time", pa.array(times, pa.timestamp("us", "UTC")))
+    return base.drop_columns(["label_time"])
+
+
+def model(folder: Path) -> Model:
+    return settings(
+        reference={"files": str(folder / "reference.parquet")},
+        predictions={"files": str(folder / "log.parquet")},
+        labels={"files": str(folder / "labels*.parquet")},
+        columns={"label_timestamp": "label_time"},
+        timezone=ZONE,
+        bucket="1h",
+        windows=["24h"],
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    pq.write_table(rows(0, 3), tmp_path / "reference.parquet")
+    log = rows(1, 3)
+    pq.write_table(log.drop_columns(["label"]), tmp_path / "log.parquet")
+    labels = log.select(["id", "label"]).append_column("label_time", log["time"])
+    pq.write_table(labels.slice(0, 150), tmp_path / "labels1.parquet")
+    return tmp_path
+
+
+def at(day: int, hour: float = 1) -> float:
+    return bounds(FIRST + day, ZONE)[0] + hour * 3600
+
+
+def run(own: Model, store: Store, now: float) -> dict[int, Day]:
+    assert Monitor(own, store, Board(), 90 * 86400.0, 60.0).run(now)
+    return dict(Days(own, store, 400 * 86400.0).known().get("1", {}))
+
+
+def test_a_day_is_described_once_it_is_over(folder: Path) -> None:
+    """By its local hours: the day on which the clock changes has 23 of them."""
+    store, own = Store(f"sqlite:///{folder}/s.db"), model(folder)
+    assert list(run(own, store, at(0, 23))) == []
+    log = rows(1, 3)
+    moments = log["time"].to_numpy().astype("datetime64[us]").astype(np.int64)
+    numbers = local_days(moments, np.ones(len(log), np.bool_), ZONE)
+    assert {day: one.rows for day, one in run(own, store, at(3)).items()} == {
+        FIRST + day: int((numbers == FIRST + day).sum()) for day in range(3)
+    }
+    assert bounds(FIRST + 2, ZONE)[1] - bounds(FIRST + 2, ZONE)[0] == 23 * 3600
+    store.close()
+
+
+def test_a_late_label_changes_its_day_alone(folder: Path) -> None:
+    store, own = Store(f"sqlite:///{folder}/s.db"), model(folder)
+    before = run(own, store, at(3))
+    log = rows(1, 3).to_pandas()
+    late = log.iloc[150:200][["id", "label"]].assign(label_time=log["time"].iloc[150:200])
+    pq.write_table(pa.Table.from_pandas(late, preserve_index=False), folder / "labels2.parquet")
+    after = run(own, store, at(3, 2))
+    assert {day for day in after if after[day] != before[day]} == {FIRST}
+    day = log.iloc[:200].dropna(subset=["label"])
+    assert after[FIRST].labelled == len(day) > before[FIRST].labelled
+    assert after[FIRST].signals["error"] == (pytest.approx((day.label != day.prediction).mean()), len(day))
+    assert after[FIRST].scores["roc_auc"] == pytest.approx(roc_auc_score(day.label, day.score), abs=2e-3)
+    score, count = after[FIRST].signals["score"]
+    assert (score, count) == (pytest.approx(log.score.iloc[:200].mean()), 200)
+    amount, count = after[FIRST].signals["feature:amount"]
+    assert amount == pytest.approx(log.amount.iloc[:200].mean(), abs=1e-9)
+    assert set(after[FIRST].drift) == {"amount", "colour"}
+    store.close()
+
+
+def test_days_are_kept_for_as_long_as_results(folder: Path) -> None:
+    """Longer than the buckets that they were described from, and no longer than that."""
+    store, own = Store(f"sqlite:///{folder}/s.db"), model(folder)
+    run(own, store, at(3))
+    monitor = Monitor(own, store, Board(), 86400.0, 60.0)
+    monitor.run(at(30))
+    with store.transaction() as tx:
+        assert not tx.buckets("m", 0, 2**40)
+        assert [day for _, day, _ in tx.days("m")] == [FIRST, FIRST + 1, FIRST + 2, FIRST + 3]
+    Monitor(own, store, Board(), 86400.0, 60.0, results=29 * 86400.0).run(at(30))
+    with store.transaction() as tx:
+        assert [day for _, day, _ in tx.days("m")] == [FIRST + 1, FIRST + 2, FIRST + 3]
+    store.close()
+
+
+def test_a_day_comes_back_as_it_was() -> None:
+    day = Day(3, 2, {"error": (0.1 + 0.2, 2)}, {"x": 1 / 3}, {"mae": 1e-300})
+    assert from_text(to_text(day)) == day
