@@ -236,7 +236,7 @@ def test_api_models(server: Serving) -> None:
     assert list(listed) == ["credit", "prices"]
     credit = listed["credit"]
     assert server.get("/api/v1/models/credit/status").json["data"] | {"next_run": 0} == credit | {"next_run": 0}
-    assert set(credit["tasks"]) == {"ingest", "drift", "quality", "performance"}
+    assert set(credit["tasks"]) == {"ingest", "drift", "quality", "performance", "history"}
     assert all(task["success"] and task["error"] is None for task in credit["tasks"].values())
     assert {(one["window"], one["task"]): one["state"] for one in credit["states"]} == states(
         server.metrics(), "credit"
@@ -338,7 +338,7 @@ def test_ready_only_after_the_first_run(config: Path, free_port: int) -> None:
         answer = server.get("/-/ready")
         assert (answer.code, answer.headers["content-type"]) == (503, "application/json")
         assert answer.json["reasons"] == [
-            f"model credit: task {task} has not run yet" for task in ("ingest", "drift", "quality", "performance")
+            f"model credit: task {task} has not run yet" for task in ("ingest", "drift", "quality", "performance", "history")
         ]
         assert server.get("/-/ready", "HEAD").code == 503
         until(lambda: select(server.metrics(), "model_task_running", model="credit", task="ingest") == [1.0])

@@ -860,10 +860,10 @@ def test_file_that_no_one_foresaw_is_left_alone(folder: Path, monkeypatch: pytes
     (folder / "credit" / "predictions" / "0.parquet").rename(folder / "credit" / "predictions" / "2.parquet")
     real = ingest_module.read_log
 
-    def odd(one: Any, schema: Any, table: pa.Table) -> Any:
+    def odd(one: Any, schema: Any, table: pa.Table, segments: Any) -> Any:
         if one.name == "credit" and "credit-2-500" in table["id"].to_pylist():
             raise MemoryError("too much")
-        return real(one, schema, table)
+        return real(one, schema, table, segments)
 
     monkeypatch.setattr(ingest_module, "read_log", odd)
     with Fleet(folder / "model-exporter.yml") as fleet:
