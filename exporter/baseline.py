@@ -15,6 +15,7 @@ import pyarrow as pa
 from exporter.calibrate import DAY, calibrations, units_of
 from exporter.drift.calibration import Calibration, from_plain, to_plain
 from exporter.history import Day, describe, from_text, to_text
+from exporter.importance import FAITHFUL, Importance, effective, measure
 from exporter.profile import categorical, numeric
 from exporter.profile import model as profile
 from exporter.profile.batch import as_outcomes, labels_of, read_batch
@@ -36,6 +37,7 @@ class Baseline:
     newest: newest event time of the reference in seconds, None where it has no times. calibrations: window ->
     thresholds learned from the reference, for the windows that it can teach. slices: the counts of each segment that
     the reference has rows of. days: what its local days (days since 1970) were like, each.
+    importance: what the features mean to the model, as far as the reference tells.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Baseline:
         segments: Segments,
         slices: Mapping[str, Counts],
         days: Mapping[int, Day],
+        importance: Importance | None,
     ):
         self.schema = schema
         self.bins = bins
@@ -57,6 +60,7 @@ class Baseline:
         self.segments = segments
         self.slices = slices
         self.days = days
+        self.importance = importance
 
     @cached_property
     def vector(self) -> Ints:
@@ -70,6 +74,12 @@ class Baseline:
     def calibration(self, segment: str, against: str, window: str) -> Calibration | None:
         """Return what the reference taught of a segment, baseline and window; None where it could not."""
         return self.calibrations.get(window) if (segment, against) == ("all", "reference") else None
+
+    def importances(self, model: Model) -> dict[str, float]:
+        """Return what each feature means to the model: as configured, else as measured where that can be trusted."""
+        given = {name: own.importance for name, own in (model.columns.features or {}).items()}
+        trusted = self.importance is not None and self.importance.fidelity >= FAITHFUL
+        return effective(given, self.importance.shares if trusted and self.importance is not None else {})
 
     @cached_property
     def hash(self) -> str:
@@ -107,6 +117,7 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
         segments,
         _slices(segments, bins, placed, reference),
         _days(model, bins, counts, dict(zip(days, units.get(DAY, []), strict=True))),
+        measure(batch, outcomes, model.task),
     )
 
 
@@ -239,6 +250,7 @@ def dump(baseline: Baseline) -> tuple[str, bytes]:
         "segments": segments_to_json(baseline.segments),
         "slices": {name: b64encode(encode(own)).decode() for name, own in baseline.slices.items()},
         "days": {str(day): to_text(own) for day, own in baseline.days.items()},
+        "importance": baseline.importance._asdict() if baseline.importance is not None else None,
     }
     return json.dumps(plain), encode(baseline.counts)
 
@@ -251,4 +263,15 @@ def restore(text: str, counts: bytes) -> Baseline:
     segments = segments_from_json(plain["segments"])
     slices = {name: decode(b64decode(own)) for name, own in plain["slices"].items()}
     days = {int(day): from_text(own) for day, own in plain["days"].items()}
-    return Baseline(from_json(plain["schema"]), bins, decode(counts), plain["newest"], learned, segments, slices, days)
+    importance = Importance(**plain["importance"]) if plain["importance"] is not None else None
+    return Baseline(
+        from_json(plain["schema"]),
+        bins,
+        decode(counts),
+        plain["newest"],
+        learned,
+        segments,
+        slices,
+        days,
+        importance,
+    )

@@ -136,6 +136,17 @@ _TABLE: tuple[Family, ...] = (
         f"1 if any method's score is above its warning threshold, else 0; {_DRIFT}.",
     ),
     Family(
+        "model_feature_drift_impact",
+        (*W, "feature"),
+        f"Drift times importance of a feature: log2(1 + largest score over its threshold) x importance, "
+        f"lower is better; {_DRIFT}.",
+    ),
+    Family(
+        "model_feature_importance_ratio",
+        ("model", "feature"),
+        "What a feature means to the model, as configured or as measured on the reference, 0 to 1.",
+    ),
+    Family(
         "model_prediction_drift_score",
         (*W, "output", "method"),
         f"Distance of the model's outputs in the window from the reference, in the method's unit, "

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from exporter.baseline import Baseline
 from exporter.drift.calibration import Calibration
+from exporter.drift.impact import impact
 from exporter.drift.thresholds import Drift, adjusted, judge
 from exporter.evaluate.distributions import put_distribution, put_outputs
 from exporter.evaluate.views import ALL, Found, Slice, View, slices
@@ -45,7 +46,8 @@ def drift(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
         states[view.version, view.window] = "ok" if enough else "insufficient"
         whole, *segments = slices(baseline, view)
         judged = _judge_slice(model, baseline, view, whole, failed)
-        dropped += _put_features(model, labels, judged, readings)
+        importance = baseline.importances(model)
+        dropped += _put_features(model, labels, judged, importance, readings)
         _put_outputs(model, judged, "model_prediction_drift", labels, readings)
         if "label" in judged.drifts:
             _put_drift(
@@ -55,6 +57,8 @@ def drift(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
         for against, earlier in view.earlier.items():
             _put_moving(model, baseline, view, against, Slice(ALL, earlier, view.vector), readings, failed)
         dropped += _put_segments(model, baseline, view, segments, readings, failed)
+    for feature, share in baseline.importances(model).items():
+        readings.put("model_feature_importance_ratio", model.name, feature, value=share)
     return Found(readings, states, failed, dropped)
 
 
@@ -92,27 +96,30 @@ def _judge(model: Model, column: str, part: Part, learned: Calibration | None, a
     return judge(column, part.reference, part.current, methods, model.drift.threshold, learned)
 
 
-def _ranked(model: Model, judged: Judged) -> list[str]:
+def _ranked(judged: Judged, importance: Mapping[str, float]) -> list[str]:
     """Return the features, the most drifted first, then the most important."""
-    given, drifts = model.columns.features or {}, judged.of_features()
+    drifts = judged.of_features()
 
     def rank(feature: str) -> tuple[float, float]:
-        importance = given[feature].importance if feature in given else None
-        return (drifts[feature].severity if feature in drifts else 0.0, importance or 0.0)
+        return (drifts[feature].severity if feature in drifts else 0.0, importance.get(feature, 0.0))
 
     features = [name.removeprefix("feature:") for name in judged.parts if name.startswith("feature:")]
     return sorted(features, key=rank, reverse=True)
 
 
-def _put_features(model: Model, labels: tuple[str, str, str], judged: Judged, out: Readings) -> int:
+def _put_features(
+    model: Model, labels: tuple[str, str, str], judged: Judged, importance: Mapping[str, float], out: Readings
+) -> int:
     """Put the features' readings, the most drifted first up to the budget; return the series left out."""
     drifts = judged.of_features()
     _put_ratio(out, "model_drifted_features_ratio", (*labels, ALL), drifts)
+    impacts = impact({name: one.severity for name, one in drifts.items() if one.thresholds}, importance)
     p_values, dropped = _adjusted(drifts), 0
-    for number, feature in enumerate(_ranked(model, judged)):
+    for number, feature in enumerate(_ranked(judged, importance)):
         own = Readings()
         if feature in drifts:
             _put_drift(own, "model_feature_drift", drifts[feature], p_values[feature], (*labels, ALL), (feature,))
+            own.put("model_feature_drift_impact", *labels, feature, value=impacts.get(feature))
         put_distribution(own, labels, feature, judged.parts[f"feature:{feature}"])
         if number < model.max_features:
             out.extend(own)
@@ -137,11 +144,11 @@ def _put_moving(
     failed: dict[str, str],
 ) -> None:
     """Put what differs from an earlier window: what is static but not here came slowly, as a season does."""
-    judged = _judge_slice(model, baseline, view, own, failed, against)
+    judged, importance = _judge_slice(model, baseline, view, own, failed, against), baseline.importances(model)
     labels, drifts = (model.name, view.version, view.window, against), judged.of_features()
     _put_ratio(out, "model_moving_drifted_features_ratio", labels, drifts)
     p_values = _adjusted(drifts)
-    for feature in _ranked(model, judged)[: model.max_features]:
+    for feature in _ranked(judged, importance)[: model.max_features]:
         if feature in drifts:
             _put_drift(out, "model_feature_moving_drift", drifts[feature], p_values[feature], labels, (feature,))
     _put_outputs(model, judged, "model_prediction_moving_drift", labels, out)
@@ -152,6 +159,7 @@ def _put_segments(
 ) -> int:
     """Judge the slices; of all together as many features are shown as of the whole. Return the series left out."""
     labels, dropped = (model.name, view.version, view.window), 0
+    importance = baseline.importances(model)
     shown = max(1, model.max_features // max(len(segments), 1))
     worst: dict[str, float] = {}
     for own in segments:
@@ -159,7 +167,7 @@ def _put_segments(
         of_slice, drifts = (*labels, own.segment), judged.of_features()
         _put_ratio(out, "model_drifted_features_ratio", of_slice, drifts)
         p_values = _adjusted(drifts)
-        for number, feature in enumerate(_ranked(model, judged)):
+        for number, feature in enumerate(_ranked(judged, importance)):
             readings = Readings()
             if feature in drifts:
                 _put_drift(readings, "model_feature_drift", drifts[feature], p_values[feature], of_slice, (feature,))

@@ -338,7 +338,8 @@ def test_ready_only_after_the_first_run(config: Path, free_port: int) -> None:
         answer = server.get("/-/ready")
         assert (answer.code, answer.headers["content-type"]) == (503, "application/json")
         assert answer.json["reasons"] == [
-            f"model credit: task {task} has not run yet" for task in ("ingest", "drift", "quality", "performance", "history")
+            f"model credit: task {task} has not run yet"
+            for task in ("ingest", "drift", "quality", "performance", "history")
         ]
         assert server.get("/-/ready", "HEAD").code == 503
         until(lambda: select(server.metrics(), "model_task_running", model="credit", task="ingest") == [1.0])

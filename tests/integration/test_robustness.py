@@ -730,7 +730,10 @@ def test_no_reference_from_the_start_is_a_failure_of_that_model(folder: Path, wh
         found = fleet.run()
         assert states(found, "credit") == dict.fromkeys(WELL, "failed")
         assert up(found, "credit")["reference"] == 0
-        assert set(failures(found, "credit")) == {("ingest", "source"), *((task, "data") for task in TASKS)}
+        assert set(failures(found, "credit")) == {
+            ("ingest", "source"),
+            *((task, "data") for task in (*TASKS, "history")),
+        }
         assert not [
             name
             for name, pairs in found

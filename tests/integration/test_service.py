@@ -144,7 +144,7 @@ def test_only_what_changed_starts_anew(runs: Runs, service: Service, config: Pat
     assert changed(service, lambda: write_config(config.parent, same | {"framework": "own"}))
     retention = {"retention": {"profiles": "10d"}}
     assert changed(service, lambda: write_config(config.parent, same | {"framework": "own"}, store=retention))
-    assert service.monitors["credit"]._retention == 10 * 86400
+    assert service.monitors["credit"]._ingest._retention == 10 * 86400
 
 
 def test_store_is_one_exporters(service: Service, config: Path) -> None:
