@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from exporter.calibrate import DAY, calibrations, units_of
+from exporter.derive import digest
 from exporter.drift.calibration import Calibration, from_plain, to_plain
 from exporter.history import Day, describe, from_text, to_text
 from exporter.importance import FAITHFUL, Importance, effective, measure
@@ -83,9 +84,10 @@ class Baseline:
 
     @cached_property
     def hash(self) -> str:
-        """Short SHA-256 of bins, segments and counts: which baseline this is."""
-        names = "\n".join(self.segments.names)
-        return hashlib.sha256(f"{self.bins.hash}{names}".encode() + encode(self.counts)).hexdigest()[:16]
+        """Short SHA-256 of bins, segments, what is derived, and counts: which baseline this is."""
+        parts = (self.bins.hash.encode(), "
+".join(self.segments.names).encode(), digest(self.schema.derived))
+        return hashlib.sha256(b"".join((*parts, encode(self.counts)))).hexdigest()[:16]
 
 
 def fit(model: Model, reference: pa.Table) -> Baseline:
@@ -93,7 +95,7 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
     if not len(reference):
         raise SchemaError("the reference has no rows")
     schema = infer(model, reference)
-    batch = read_batch(model, schema, reference)
+    batch = read_batch(model, schema, reference, own=True)
     label, _ = labels_of(model, schema, reference, Counter())
     bins, schema = _fit_bins(model, schema, batch, as_outcomes(schema, batch, label), label is not None)
     batch = batch._replace(features={name: batch.features[name] for name in schema.features})

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from exporter.baseline import Baseline, fit
+from exporter.derive import Embedding, names
 from exporter.drift.thresholds import in_force
 from exporter.drift.univariate import Sample
 from exporter.evaluate.drift import drift
@@ -20,7 +21,7 @@ from exporter.profile.counts import add_into, gather
 from exporter.profile.numeric import NumericBins
 from exporter.quality import quality
 from exporter.rows import SECOND, NumericColumn
-from exporter.schema import SchemaError
+from exporter.schema import Schema, SchemaError, origin, tells_missing
 from exporter.settings import Model
 from exporter.sources import files
 
@@ -56,7 +57,7 @@ def check(model: Model) -> tuple[Report, list[Wrong]]:
         except KeyError as error:
             return report, [*mistakes, Wrong(("predictions",), f"{path}: {error.args[0]}")]
         report["sample"] = _sample(path, rows)
-        mistakes += _log_mistakes(path, rows)
+        mistakes += _log_mistakes(path, baseline.schema, rows)
         report |= _judgement(model, baseline, rows)
     if model.labels is not None:
         mistakes += _label_mistakes(model, baseline)
@@ -64,12 +65,17 @@ def check(model: Model) -> tuple[Report, list[Wrong]]:
 
 
 def _columns(baseline: Baseline) -> dict[str, str]:
-    return {
+    found = {
         name: f"numeric, {'every value' if bins.exact else 'quantiles'} as knots ({len(bins.knots)})"
         if isinstance(bins, NumericBins)
         else f"categorical, {len(bins.categories)} categories"
         for name, bins in baseline.bins.features.items()
     }
+    for column, transform in baseline.schema.derived.items():
+        kind = f"embedding of {transform.size} numbers" if isinstance(transform, Embedding) else "text"
+        for name in set(names(column, transform)) & set(found):
+            found[name] += f", from {kind} {column!r}"
+    return found
 
 
 def _newest(model: Model, source: str, baseline: Baseline) -> tuple[pa.Table | None, str, list[Wrong]]:
@@ -94,12 +100,14 @@ def _sample(path: str, rows: Log) -> Report:
     }
 
 
-def _log_mistakes(path: str, rows: Log) -> list[Wrong]:
+def _log_mistakes(path: str, schema: Schema, rows: Log) -> list[Wrong]:
     found = [f"column {name!r} is missing" for name in rows.absent]
     found += [f"{count} rows have no usable {reason}" for reason, count in rows.rejected.items()]
     for name, column in rows.batch.features.items():
-        if isinstance(column, NumericColumn) and not column.valid.all():
-            found.append(f"{1 - column.valid.mean():.1%} of {name!r} are no numbers")
+        if isinstance(column, NumericColumn) and not column.valid.all() and tells_missing(schema, name):
+            transform = schema.derived.get(origin(schema, name))
+            what = f"vectors of {transform.size} numbers" if isinstance(transform, Embedding) else "numbers"
+            found.append(f"{1 - column.valid.mean():.1%} of {origin(schema, name)!r} are no {what}")
     return [Wrong(("predictions",), f"{path}: {one}") for one in found]
 
 

@@ -10,6 +10,7 @@ from exporter.profile.categorical import CategoryBins
 from exporter.profile.model import Bins
 from exporter.readings import Readings
 from exporter.rows import Ints
+from exporter.schema import origin, tells_missing
 from exporter.settings import Bound, Model
 
 CHECKS = ("missing", "unseen", "out_of_range", "invalid")
@@ -33,6 +34,11 @@ def shares(bins: Bins, counts: Ints) -> dict[str, float]:
     return {check: int(count) / rows for check, count in bad.items()} if rows else {}
 
 
+def _out_of_range(shares: dict[str, float]) -> dict[str, float]:
+    """Leave out what another feature of the same column tells already."""
+    return {check: share for check, share in shares.items() if check == "out_of_range"}
+
+
 def bound_in_force(bound: Bound, reference: float) -> float:
     """Return the largest accepted share."""
     return bound.max if bound.max is not None else min(1.0, reference + (bound.increase or 0.0))
@@ -48,7 +54,10 @@ def quality(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
         for name, bins in baseline.bins.features.items():
             reference = shares(bins, baseline.bins.part(baseline.vector, f"feature:{name}"))
             current = shares(bins, baseline.bins.part(view.vector, f"feature:{name}"))
-            limits = {c: bound_in_force(model.quality.bound(name, c), share) for c, share in reference.items()}
+            if not tells_missing(baseline.schema, name):
+                reference, current = _out_of_range(reference), _out_of_range(current)
+            settings = name if name in model.quality.features else origin(baseline.schema, name)
+            limits = {c: bound_in_force(model.quality.bound(settings, c), share) for c, share in reference.items()}
             found[name] = (current, limits)
         worst = sorted(found, key=lambda name: _excess(*found[name]), reverse=True)
         for number, name in enumerate(worst):

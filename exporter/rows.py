@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,9 +22,21 @@ _DATE = re.compile(r"\s*\d{4}-?\d\d")
 
 
 class NumericColumn(NamedTuple):
-    """values: float64, NaN is missing. valid: False where something is there that is no finite number."""
+    """values: float64, NaN is missing. valid: False where something is there that is no finite number.
+
+    counted: False where a row does not count in this column at all (None: all rows count).
+    """
 
     values: Floats
+    valid: Bools
+    counted: Bools | None = None
+
+
+class VectorColumn(NamedTuple):
+    """values: rows x size, a row of NaN where missing or invalid. missing, valid: as in numbers, one entry a row."""
+
+    values: Floats
+    missing: Bools
     valid: Bools
 
 
@@ -89,6 +102,68 @@ def _floats(array: pa.ChunkedArray) -> Floats:
 
 def _present(array: pa.ChunkedArray) -> Bools:
     return np.asarray(pc.is_valid(array).combine_chunks().to_numpy(zero_copy_only=False), np.bool_)
+
+
+def vectors(array: pa.ChunkedArray, size: int) -> VectorColumn:
+    """Read vectors of `size` numbers from lists or JSON text; another length or an odd entry makes a row invalid."""
+    found, missing = _lists(array)
+    values = np.full((len(array), size), np.nan)
+    if found is not None:
+        right = np.asarray(pc.equal(pc.fill_null(pc.list_value_length(found), -1), size), np.bool_)
+        flat = found.filter(pa.array(right)).flatten().cast(pa.float64(), safe=False)
+        entries = pc.fill_null(flat, float("nan")).to_numpy(zero_copy_only=False)
+        values[right] = np.asarray(entries, np.float64).reshape(-1, size) + 0.0  # -0.0 is 0.0
+    odd = ~np.isfinite(values).all(axis=1)
+    values[odd] = np.nan
+    return VectorColumn(values, missing, missing | ~odd)
+
+
+def vector_lengths(array: pa.ChunkedArray) -> Ints:
+    """Return the length of each row's list, MISSING where there is none, MISSING - 1 where it is no list of numbers."""
+    found, missing = _lists(array)
+    odd = np.where(missing, MISSING, MISSING - 1)
+    if found is None:
+        return odd
+    lengths = pc.fill_null(pc.list_value_length(found).cast(pa.int64()), MISSING)
+    own = np.asarray(lengths.to_numpy(zero_copy_only=False), np.int64)
+    return np.where(own == MISSING, odd, own)
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Say whether a type is one of lists of numbers."""
+    of_lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(one(kind) for one in of_lists) and bool(
+        pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)
+    )
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Say whether a type is one of text, plain or encoded by a dictionary."""
+    if pa.types.is_dictionary(kind):
+        return is_text(kind.value_type)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _lists(array: pa.ChunkedArray) -> tuple[pa.Array | None, Bools]:
+    """Return lists of numbers in one piece, None where there can be none, and which rows are missing."""
+    missing = ~_present(array)
+    if is_list(array.type):
+        return pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type), missing
+    if not is_text(array.type):
+        return None, missing
+    texts = array.to_pylist()
+    missing |= np.array([text is None or not text.strip() for text in texts], np.bool_)
+    return pa.array([_json_list(text) for text in texts], pa.list_(pa.float64())), missing
+
+
+def _json_list(text: str | None) -> list[float | None] | None:
+    try:
+        found: Any = json.loads(text or "", parse_int=float)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, list) or not all(entry is None or isinstance(entry, float) for entry in found):
+        return None
+    return found
 
 
 def categorical(array: pa.ChunkedArray) -> CategoryColumn:

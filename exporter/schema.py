@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exporter.rows import CategoryColumn, canonical, categorical
+from exporter import derive
+from exporter.derive import Embedding, Transform
+from exporter.rows import CategoryColumn, canonical, categorical, is_list, is_text
 from exporter.settings import Columns, Model
 
 Kind = Literal["numeric", "categorical"]
+Type = Literal["numeric", "categorical", "text", "embedding"]
 
 
 class SchemaError(Exception):
@@ -21,9 +25,10 @@ class SchemaError(Exception):
 class Schema(NamedTuple):
     """What is in a model's rows.
 
-    features: name -> kind. text: the columns that are text in the reference, so that a CSV file's `007` stays text.
-    classes: the classifier's classes, sorted; binary: (negative, positive). scores: score columns in class order,
-    binary: one. skipped: reference columns that are no features, with the reason.
+    features: name -> kind; a text or embedding column is there by the numbers that are derived from it. text: the
+    columns that are text in the reference, so that a CSV file's `007` stays text. classes: the classifier's classes,
+    sorted; binary: (negative, positive). scores: score columns in class order, binary: one. skipped: reference columns
+    that are no features, with the reason. derived: text or embedding column -> how its numbers are derived.
     """
 
     features: Mapping[str, Kind]
@@ -31,6 +36,7 @@ class Schema(NamedTuple):
     classes: tuple[str, ...]
     scores: tuple[str, ...]
     skipped: Mapping[str, str]
+    derived: Mapping[str, Transform] = MappingProxyType({})
 
 
 def roles(columns: Columns) -> set[str]:
@@ -56,28 +62,83 @@ def infer(model: Model, reference: pa.Table) -> Schema:
         raise SchemaError(f"the reference has no column {lost[0]!r}; it has {', '.join(reference.column_names)}")
     features: dict[str, Kind] = {}
     skipped: dict[str, str] = {}
-    version = model.version["column"] if isinstance(model.version, dict) else None
-    given = columns.features
-    for name in given if given is not None else reference.column_names:
-        if given is None and (name in roles(columns) or name == version):
-            continue
-        chosen = given[name].type if given is not None else None
+    derived: dict[str, Transform] = {}
+    for name, chosen in _candidates(model, reference):
         kind = chosen or _kind(reference[name])
         if kind is None:
             skipped[name] = f"{reference[name].type} is neither a number nor a category"
         elif reference[name].null_count == len(reference):
             skipped[name] = "the reference has no value in it"
-        else:
+        elif kind in ("numeric", "categorical"):
             features[name] = kind
-    text = tuple(name for name in reference.column_names if _is_text(reference[name].type))
+        else:
+            try:
+                derived[name] = _fit(kind, reference[name])
+            except ValueError as error:
+                skipped[name] = str(error)
+            else:
+                features |= dict.fromkeys(derive.names(name, derived[name]), "numeric")
+    _refuse_taken(derived, reference.column_names)
+    text = tuple(name for name in reference.column_names if is_text(reference[name].type))
     classes = _classes(model, reference)
-    return Schema(features, text, classes, _score_columns(model, classes), skipped)
+    return Schema(features, text, classes, _score_columns(model, classes), skipped, derived)
 
 
-def _kind(column: pa.ChunkedArray) -> Kind | None:
+def origin(schema: Schema, feature: str) -> str:
+    """Return the column that a feature comes from: its own, or the text or embedding that it is derived from."""
+    column = feature.rpartition(".")[0]
+    known = column in schema.derived and feature in derive.names(column, schema.derived[column])
+    return column if known else feature
+
+
+def groups(schema: Schema) -> dict[str, tuple[str, ...]]:
+    """Return the features that are derived from each embedding, to be judged together."""
+    return {
+        column: tuple(name for name in derive.names(column, transform) if name in schema.features)
+        for column, transform in schema.derived.items()
+        if isinstance(transform, Embedding)
+    }
+
+
+def tells_missing(schema: Schema, feature: str) -> bool:
+    """Say whether a feature is the one of its column by which missing and invalid values are told."""
+    column = origin(schema, feature)
+    return column == feature or feature == derive.names(column, schema.derived[column])[0]
+
+
+def _candidates(model: Model, reference: pa.Table) -> list[tuple[str, Type | None]]:
+    """Return the columns that may be features, with the types that the configuration gives them."""
+    given = model.columns.features
+    if given is not None:
+        return [(name, feature.type) for name, feature in given.items()]
+    version = model.version["column"] if isinstance(model.version, dict) else None
+    taken = {*roles(model.columns), version}
+    return [(name, None) for name in reference.column_names if name not in taken]
+
+
+def _fit(kind: Type, column: pa.ChunkedArray) -> Transform:
+    if kind == "text":
+        return derive.fit_text(column)
+    return derive.fit_embedding(column, derive.commonest_length(column))
+
+
+def _refuse_taken(derived: Mapping[str, Transform], columns: list[str]) -> None:
+    for column, transform in derived.items():
+        for name in derive.names(column, transform):
+            if name in columns:
+                raise SchemaError(
+                    f"the name {name!r}, derived from column {column!r}, is also that of a column: rename one of them"
+                )
+
+
+def _kind(column: pa.ChunkedArray) -> Type | None:
     """Say what a column is: numbers with two distinct values are categories, as 0 and 1 are."""
     kind = column.type
-    if _is_text(kind) or pa.types.is_boolean(kind) or pa.types.is_dictionary(kind):
+    if is_list(kind) or (is_text(kind) and derive.seem_lists(column)):
+        return "embedding" if derive.is_of_one_length(column) else None if is_list(kind) else "categorical"
+    if is_text(kind) and not pa.types.is_dictionary(kind) and derive.seem_sentences(column):
+        return "text"
+    if is_text(kind) or pa.types.is_boolean(kind) or pa.types.is_dictionary(kind):
         return "categorical"
     if pa.types.is_floating(kind):
         column = column.cast(pa.float64())
@@ -85,12 +146,6 @@ def _kind(column: pa.ChunkedArray) -> Kind | None:
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return "categorical" if pc.count_distinct(column).as_py() == 2 else "numeric"
     return None
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        return _is_text(kind.value_type)
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _score_columns(model: Model, classes: Iterable[str] = ()) -> tuple[str, ...]:
@@ -136,10 +191,17 @@ def _used(column: CategoryColumn) -> set[str]:
 
 def to_json(schema: Schema) -> dict[str, Any]:
     """Return plain values for the store."""
-    return {**schema._asdict(), "features": dict(schema.features), "skipped": dict(schema.skipped)}
+    derived = {column: derive.to_json(transform) for column, transform in schema.derived.items()}
+    return {
+        **schema._asdict(),
+        "features": dict(schema.features),
+        "skipped": dict(schema.skipped),
+        "derived": derived,
+    }
 
 
 def from_json(plain: Mapping[str, Any]) -> Schema:
-    """Read what `to_json` wrote."""
+    """Read what `to_json` wrote, also before there were derived features."""
     tuples = {key: tuple(plain[key]) for key in ("text", "classes", "scores")}
-    return Schema(features=plain["features"], skipped=plain["skipped"], **tuples)
+    derived = {column: derive.from_json(own) for column, own in plain.get("derived", {}).items()}
+    return Schema(features=plain["features"], skipped=plain["skipped"], derived=derived, **tuples)

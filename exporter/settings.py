@@ -70,9 +70,12 @@ class Schedule(Settings):
 
 
 class Feature(Settings):
-    """A feature; `windows` names those in which its drift is judged (a day has one weekday: judge it by the week)."""
+    """A feature; `windows` names those in which its drift is judged (a day has one weekday: judge it by the week).
 
-    type: Literal["numeric", "categorical"] | None = None
+    What is said of a text or an embedding holds for each number that is derived from it.
+    """
+
+    type: Literal["numeric", "categorical", "text", "embedding"] | None = None
     importance: float | None = Field(default=None, ge=0)
     windows: tuple[str, ...] | None = None
 

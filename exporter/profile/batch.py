@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from exporter.derive import derive, names
 from exporter.profile.model import Batch, Column
 from exporter.profile.outcome import Outcomes
 from exporter.rows import NO_TIME, CategoryColumn, Floats, Ints, NumericColumn, categorical, numeric, times
-from exporter.schema import Kind, Schema
+from exporter.schema import Kind, Schema, origin
 from exporter.segments import NONE, Segments
 from exporter.settings import Model
 
@@ -71,7 +72,7 @@ def read_log(model: Model, schema: Schema, table: pa.Table, segments: Segments =
     batch = read_batch(model, schema, table)
     outcomes = as_outcomes(schema, batch, None)
     label, label_time = labels_of(model, schema, table, rejected)
-    used = [*schema.features, *schema.scores]
+    used = dict.fromkeys([*(origin(schema, name) for name in schema.features), *schema.scores])
     return Log(
         batch=batch,
         ids=[str(name) for name in ids] if ids is not None else None,
@@ -112,15 +113,32 @@ def read_labels(model: Model, schema: Schema, table: pa.Table) -> Labels:
     )
 
 
-def read_batch(model: Model, schema: Schema, table: pa.Table) -> Batch:
-    """Read features and outputs; a column that the table does not have is missing in every row."""
+def read_batch(model: Model, schema: Schema, table: pa.Table, own: bool = False) -> Batch:
+    """Read features and outputs; a column that the table does not have is missing in every row.
+
+    own: the table is the reference, on which the schema was fixed.
+    """
     kind: Kind = "numeric" if model.task == "regression" else "categorical"
+    derived = _derived(schema, table, own)
     return Batch(
         rows=len(table),
-        features={name: _column(table, name, kind) for name, kind in schema.features.items()},
+        features={
+            name: derived[name] if name in derived else _column(table, name, kind)
+            for name, kind in schema.features.items()
+        },
         prediction=_column(table, model.columns.prediction, kind),
         scores=tuple(_numbers(table, name) for name in schema.scores),
     )
+
+
+def _derived(schema: Schema, table: pa.Table, own: bool) -> dict[str, NumericColumn]:
+    found: dict[str, NumericColumn] = {}
+    for column, transform in schema.derived.items():
+        if column in table.column_names:
+            found |= derive(column, transform, table[column], own)
+        else:
+            found |= {name: _numbers(table, name) for name in names(column, transform)}
+    return found
 
 
 def as_outcomes(schema: Schema, batch: Batch, label: Floats | None) -> Outcomes:

@@ -11,7 +11,7 @@ import numpy as np
 
 from exporter.profile import categorical, numeric, outcome
 from exporter.profile.categorical import CategoryBins
-from exporter.profile.counts import Placed, ones
+from exporter.profile.counts import Placed, keep_rows, ones
 from exporter.profile.numeric import NumericBins
 from exporter.profile.outcome import ClassBins, Outcomes, RegressionBins
 from exporter.rows import CategoryColumn, Ints, NumericColumn
@@ -107,7 +107,8 @@ class ModelBins:
 
 def _place(bins: Bins, column: Column) -> list[Placed]:
     if isinstance(bins, NumericBins) and isinstance(column, NumericColumn):
-        return numeric.place(bins, column.values, column.valid)
+        placed = numeric.place(bins, column.values, column.valid)
+        return placed if column.counted is None else [keep_rows(part, column.counted) for part in placed]
     if isinstance(bins, CategoryBins) and isinstance(column, CategoryColumn):
         return categorical.place(bins, column.names, column.codes)
     raise TypeError(f"{type(column).__name__} does not fit {type(bins).__name__}")

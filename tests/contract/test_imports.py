@@ -14,7 +14,7 @@ PACKAGE = ROOT / "exporter"
 # but for the parts of a profile, which are built of each other.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("", "duration", "catalogue", "rows", "drift", "performance"),
-    ("drift.sample", "performance.tables", "fields"),
+    ("drift.sample", "performance.tables", "fields", "derive"),
     ("drift.bins", "drift.ranks"),
     ("drift.univariate",),
     ("drift.calibration", "performance.classification", "performance.regression"),

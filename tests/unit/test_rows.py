@@ -11,7 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.rows import MISSING, NO_TIME, SECOND, canonical, categorical, numeric, times
+from exporter.rows import (
+    MISSING,
+    NO_TIME,
+    SECOND,
+    canonical,
+    categorical,
+    numeric,
+    times,
+    vector_lengths,
+    vectors,
+)
 from tests.unit.helpers.profiles import chunked
 
 NAN = float("nan")
@@ -76,6 +86,60 @@ def test_numbers_written_as_text_are_the_numbers(values):
     assert plain.valid.all()
     assert text.valid.all()
     np.testing.assert_array_equal(plain.values, text.values)
+
+
+FLOATS = pa.list_(pa.float64())
+ODD = [[1.0, 2.0], None, [3.0], [4.0, NAN], [5.0, None], [np.inf, 6.0], [], [-0.0, 7.0]]
+
+
+@pytest.mark.parametrize(
+    ("array", "states", "lengths"),
+    [
+        pytest.param(column(ODD, FLOATS), "v-iiiiiv", [2, -1, 1, 2, 2, 2, 0, 2], id="lists"),
+        pytest.param(column(ODD, FLOATS).slice(1, 3), "-ii", [-1, 1, 2], id="slice"),
+        pytest.param(column(ODD, pa.large_list(pa.float32())), "v-iiiiiv", [2, -1, 1, 2, 2, 2, 0, 2], id="large lists"),
+        pytest.param(column([[1, 2], [3, None], None], pa.list_(pa.int64())), "vi-", [2, 2, -1], id="integers"),
+        pytest.param(
+            column([[1, 2], None, [3, 4]], pa.list_(pa.float32(), 2)).slice(1), "-v", [-1, 2], id="fixed size"
+        ),
+        pytest.param(column([[1, 2, 3]], pa.list_(pa.float16(), 3)), "i", [3], id="fixed size, another"),
+        pytest.param(pa.chunked_array([[[1.0, 2.0]], [None, [1.0]]], FLOATS), "v-i", [2, -1, 1], id="chunks"),
+        pytest.param(
+            column(["[0.1, 2]", " [1,2] ", "[1]", "", "  ", None, "[1, null]", "x", '[1, "2"]', "[true, 1]", "{}"]),
+            "vvi---iiiii",
+            [2, 2, 1, -1, -1, -1, 2, -2, -2, -2, -2],
+            id="text",
+        ),
+        pytest.param(
+            column(["[1, NaN]", "[1, 1e999]", "[" * 9999, f"[1, {10**400}]"]), "iiii", [2, 2, -2, 2], id="odd"
+        ),
+        pytest.param(encoded(["[1, 2]", None]), "v-", [2, -1], id="dictionary of text"),
+        pytest.param(column(["[1, 2]"], pa.string_view()), "v", [2], id="text view"),
+        pytest.param(column([["1", "2"], None]), "i-", [-2, -1], id="lists of text"),
+        pytest.param(column([1.0, None]), "i-", [-2, -1], id="numbers"),
+        pytest.param(column([None], pa.null()), "-", [-1], id="nothing but null"),
+        pytest.param(pa.chunked_array([], FLOATS), "", [], id="no rows"),
+        pytest.param(pa.chunked_array([], pa.string()), "", [], id="no rows of text"),
+    ],
+)
+def test_vectors_are_read_from_lists_and_text(array, states, lengths):
+    """v: valid, i: invalid, -: missing."""
+    found = vectors(array, 2)
+    assert found.values.shape == (len(states), 2)
+    assert "".join("-" if m else "v" if v else "i" for m, v in zip(found.missing, found.valid, strict=True)) == states
+    assert (np.isnan(found.values).all(axis=1) == (found.missing | ~found.valid)).all()
+    assert not np.signbit(found.values[found.values == 0]).any()
+    assert vector_lengths(array).tolist() == lengths
+
+
+@given(st.lists(st.none() | st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=3)))
+def test_vectors_written_as_text_are_the_vectors(rows):
+    plain, text = (
+        vectors(column(rows, FLOATS), 3),
+        vectors(column([None if row is None else repr(row) for row in rows], pa.string()), 3),
+    )
+    assert plain.values.tobytes() == text.values.tobytes()
+    assert plain.values[~plain.missing].tolist() == [row for row in rows if row is not None]
 
 
 @pytest.mark.parametrize(

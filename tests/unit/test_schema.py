@@ -73,6 +73,75 @@ def test_a_column_that_cannot_be_monitored_is_skipped_with_its_reason(values, re
     assert schema.skipped == {"x": reason}
 
 
+SENTENCE = [f"row {number} is fine" for number in range(200)]
+
+
+def long_reference(count: int, **columns) -> pa.Table:
+    """Return rows of a binary model with the given columns of `count` rows beside."""
+    rows = pa.concat_tables([reference()] * (count // 4))
+    for name, values in columns.items():
+        rows = rows.append_column(name, pa.array(values))
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("values", "features"),
+    [
+        pytest.param(SENTENCE, ["x.length", "x.unknown_words"], id="sentences"),
+        pytest.param([*SENTENCE[:101], *[SENTENCE[0]] * 99], ["x.length", "x.unknown_words"], id="half repeats"),
+        pytest.param([*SENTENCE[:100], *[SENTENCE[0]] * 100], ["x"], id="more than half repeats"),
+        pytest.param([*SENTENCE[:120], *[None] * 80], ["x.length", "x.unknown_words"], id="with nulls"),
+        pytest.param(pa.array(SENTENCE).dictionary_encode(), ["x"], id="a dictionary is of categories"),
+        pytest.param([f"id-{number:04d}-a-b-c" for number in range(200)], ["x"], id="ids"),
+        pytest.param([f"2026-01-01 10:{n // 60:02d}:{n % 60:02d} UTC" for n in range(200)], ["x"], id="times"),
+        pytest.param([f"name {number}" for number in range(200)], ["x"], id="two words"),
+        pytest.param([[1.0, n, n * n] for n in range(200)], ["x.norm", "x.distance", "x.1", "x.2"], id="vectors"),
+        pytest.param([f"[{n}, 1]" for n in range(200)], ["x.norm", "x.distance", "x.1"], id="vectors in text"),
+        pytest.param([f"[{n}, 1" for n in range(200)], ["x"], id="no JSON"),
+    ],
+)
+def test_text_and_vectors_are_features_by_what_is_derived(values, features):
+    schema = infer(settings(), long_reference(200, x=values))
+    assert schema.features == {name: "categorical" if features == ["x"] else "numeric" for name in features}
+    assert from_json(to_json(schema)) == schema
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param([[1.0, 2.0], [1.0], [1.0, 2.0], [3.0]], id="several lengths"),
+        pytest.param([["a", "b"]] * 4, id="lists of text"),
+    ],
+)
+def test_other_lists_are_skipped(values):
+    schema = infer(settings(), reference(x=values, y=[1, 2, 3, 4]))
+    assert schema.features == {"y": "numeric"}
+    assert "is neither a number nor a category" in schema.skipped["x"]
+
+
+def test_a_named_embedding_has_the_commonest_length():
+    model = settings(columns={"features": {"x": "embedding", "y": "embedding", "z": "text"}})
+    rows = reference(x=[[1.0, 2.0], [1.0], [1.0, 3.0], None], y=[1, 2, 3, 4], z=["a", "b", "a", None])
+    schema = infer(model, rows)
+    assert list(schema.features) == ["x.norm", "x.distance", "z.length", "z.unknown_words"]
+    assert schema.skipped == {"y": "the reference has no list of numbers in it"}
+
+
+def test_a_derived_name_that_is_taken_is_refused_in_a_sentence():
+    model = settings(columns={"features": {"x": "text"}})
+    with pytest.raises(SchemaError) as error:
+        infer(model, reference(x=[*"abcd"], **{"x.length": [1, 2, 3, 4]}))
+    assert str(error.value) == (
+        "the name 'x.length', derived from column 'x', is also that of a column: rename one of them"
+    )
+
+
+def test_a_schema_from_before_derived_features_is_read():
+    plain = to_json(infer(settings(), reference(x=[1, 2, 3, 4])))
+    del plain["derived"]
+    assert from_json(plain).derived == {}
+
+
 def test_columns_with_a_part_of_their_own_are_no_features():
     columns = {"ignore": ["noise"], "latency": {"column": "ms", "unit": "ms"}, "error": "broke"}
     model = settings(columns=columns, version={"column": "release"})
