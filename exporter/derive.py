@@ -2,8 +2,8 @@
 
 The rows on which a transform is fixed know it too well: their own words are in its vocabulary, its axes lean towards
 them. So the reference's own numbers are those that new rows of the same kind would have (`own`): a word counts as known
-only if *other* rows have it (leave-one-out, as in Good, Biometrika 40, 1953), and the rows that axes were fitted on do
-not count.
+only if the rows of *other* days have it (leave-one-out, as in Good, Biometrika 40, 1953), and the rows that axes were
+fitted on do not count.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _Hashes = NDArray[np.uint64]
 
 
 class Text(NamedTuple):
-    """A vocabulary as sorted 64-bit hashes: words in more reference rows than needed, and in just as many."""
+    """A vocabulary as sorted 64-bit hashes: words in more days of the reference than needed, and in just as many."""
 
     common: bytes
     rare: bytes
@@ -123,22 +123,36 @@ def derive(column: str, transform: Transform, array: pa.ChunkedArray, own: bool 
     return dict(zip(names(column, transform), (norm, *others), strict=True))
 
 
-def fit_text(array: pa.ChunkedArray) -> Text:
-    """Fix the vocabulary: words by the number of rows that have them, as many as fit into MOST_WORDS.
+def fit_text(array: pa.ChunkedArray, group: Ints | None = None) -> Text:
+    """Fix the vocabulary: words by the number of groups of rows that have them, as many as fit into MOST_WORDS.
 
-    A word is known to a row where at least t other rows of the reference have it: t is 1, or the least for which
-    at most MOST_WORDS words are in t rows.
+    group: each row's group, best its day, as a day's rows repeat each other; None: each row is one. A word is known to
+    a row where at least t other groups of the reference have it: t is 1, or the least for which at most MOST_WORDS
+    words are in t groups.
     """
     column = categorical(array)
-    repeats = np.bincount(column.codes[column.codes != MISSING], minlength=len(column.names))
     words, word, text = _tokens(column.names)
-    pairs = np.unique(np.stack([word, text]), axis=1)
-    rows = np.bincount(pairs[0], weights=repeats[pairs[1]], minlength=len(words)).astype(np.int64)
+    owner = np.unique(np.arange(len(array)) if group is None else group, return_inverse=True)[1]
+    groups = _groups_with(word, text, column, owner, len(words))
     least = 1
-    if len(rows) > MOST_WORDS:
-        least = int(np.sort(rows)[-MOST_WORDS - 1]) + 1
+    if len(groups) > MOST_WORDS:
+        least = int(np.sort(groups)[-MOST_WORDS - 1]) + 1
     hashes = _hashes(words)
-    return Text(np.sort(hashes[rows > least]).tobytes(), np.sort(hashes[rows == least]).tobytes())
+    return Text(np.sort(hashes[groups > least]).tobytes(), np.sort(hashes[groups == least]).tobytes())
+
+
+def _groups_with(word: Ints, text: Ints, column: CategoryColumn, group: Ints, words: int) -> Ints:
+    """Return per word in how many groups of rows it is; `word` is in the text `text` of the column's names."""
+    present = column.codes != MISSING
+    most = max(len(group), 1)
+    whose, of = np.divmod(np.unique(column.codes[present] * most + group[present]), most)  # text, group; by text
+    texts = max(len(column.names), 1)
+    word, text = np.divmod(np.unique(word * texts + text), texts)
+    first = np.searchsorted(whose, text)
+    count = np.searchsorted(whose, text, side="right") - first
+    each = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    pairs = np.unique(np.repeat(word, count) * most + of[np.repeat(first, count) + each])
+    return np.bincount(pairs // most, minlength=words).astype(np.int64)
 
 
 def fit_embedding(array: pa.ChunkedArray, size: int) -> Embedding:

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from exporter import derive
 from exporter.derive import Embedding, Transform
-from exporter.rows import CategoryColumn, canonical, categorical, is_list, is_text
+from exporter.drift.calibration import LEAST_UNITS
+from exporter.rows import NO_TIME, CategoryColumn, Ints, canonical, categorical, is_list, is_text, local_days, times
 from exporter.settings import Columns, Model
 
 Kind = Literal["numeric", "categorical"]
@@ -73,7 +75,7 @@ def infer(model: Model, reference: pa.Table) -> Schema:
             features[name] = kind
         else:
             try:
-                derived[name] = _fit(kind, reference[name])
+                derived[name] = _fit(kind, reference[name], _days(model, reference))
             except ValueError as error:
                 skipped[name] = str(error)
             else:
@@ -116,10 +118,21 @@ def _candidates(model: Model, reference: pa.Table) -> list[tuple[str, Type | Non
     return [(name, None) for name in reference.column_names if name not in taken]
 
 
-def _fit(kind: Type, column: pa.ChunkedArray) -> Transform:
+def _fit(kind: Type, column: pa.ChunkedArray, day: Ints | None) -> Transform:
     if kind == "text":
-        return derive.fit_text(column)
+        return derive.fit_text(column, day)
     return derive.fit_embedding(column, derive.commonest_length(column))
+
+
+def _days(model: Model, reference: pa.Table) -> Ints | None:
+    """Return the local day of each row; None where the reference has too few to leave one out."""
+    columns = model.columns
+    if columns.timestamp not in reference.column_names:
+        return None
+    timestamp = times(reference[columns.timestamp], columns.timezone)
+    known = timestamp != NO_TIME
+    day = np.where(known, local_days(timestamp, known, model.timezone), NO_TIME)
+    return day if len(np.unique(day)) >= LEAST_UNITS else None
 
 
 def _refuse_taken(derived: Mapping[str, Transform], columns: list[str]) -> None:

@@ -6,9 +6,11 @@ import json
 import math
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,14 +63,37 @@ def test_length_and_unknown_words_of_a_text():
     np.testing.assert_array_equal(unknown, [0.25, 0, np.nan, np.nan, np.nan, 1])
 
 
-@given(st.lists(st.text("ab cd", max_size=8) | st.none(), min_size=2, max_size=12))
-def test_a_row_of_the_reference_is_judged_by_all_the_others(rows):
-    """Leave-one-out: the share is that of a new row where the reference is all the other rows."""
-    _, own = text_numbers(rows, rows, own=True)
-    for number, row in enumerate(rows):
-        others = rows[:number] + rows[number + 1 :]
-        (expected,) = text_numbers([other or "" for other in others], [row])[1]
-        np.testing.assert_array_equal(own[number], expected)
+@given(
+    st.lists(st.tuples(st.text("ab cd", max_size=8) | st.none(), st.integers(0, 4)), min_size=2, max_size=12),
+    st.booleans(),
+)
+def test_a_row_of_the_reference_is_judged_by_the_others(rows, by_day):
+    """Leave-one-out: the share is that of a new row where the reference is all the other rows, or days."""
+    words = [text for text, _ in rows]
+    group = [day for _, day in rows] if by_day else list(range(len(rows)))
+    transform = fit_text(column(words, pa.string()), np.array(group))
+    own = derive.derive("c", transform, column(words, pa.string()), own=True)["c.unknown_words"].values
+    for number, text in enumerate(words):
+        others = [other or "" for other, day in zip(words, group, strict=True) if day != group[number]]
+        np.testing.assert_array_equal(own[number], text_numbers(others, [text])[1])
+    if not by_day:
+        assert transform == fit_text(column(words, pa.string()))
+
+
+def test_days_that_repeat_themselves_are_left_out_as_one():
+    """Each day has words of its own; the next one, too."""
+    random = np.random.default_rng(8)
+    days = np.repeat(np.arange(40), 20)
+
+    def rows(first: int) -> list[str]:
+        return [f"{text} topic{first + day}" for text, day in zip(texts(random, 800), days, strict=True)]
+
+    reference, new = rows(0), rows(100)
+    by_day, by_row = fit_text(column(reference), days), fit_text(column(reference))
+    expected = np.mean(derive.derive("c", by_day, column(new))["c.unknown_words"].values)
+    found = [derive.derive("c", one, column(reference), own=True)["c.unknown_words"].values for one in (by_day, by_row)]
+    assert np.mean(found[0]) == pytest.approx(expected, abs=0.02)
+    assert np.mean(found[1]) < expected - 0.1
 
 
 def test_reference_and_unchanged_rows_have_the_same_share_of_unknown_words():
@@ -83,6 +108,22 @@ def test_reference_and_unchanged_rows_have_the_same_share_of_unknown_words():
     error = np.std(gaps) / math.sqrt(len(gaps))
     assert abs(np.mean(gaps)) < 4 * error < 0.01
     assert np.mean(naive) < -0.2
+
+
+def test_real_descriptions_of_days_that_were_not_seen():
+    """Half of the days of a shop's orders against the other half, 10 splits, both ways."""
+    orders = pq.read_table(Path(__file__).parents[1] / "data" / "retail" / "reference.parquet")
+    description = orders["top_description"]
+    days = orders["timestamp"].cast(pa.int64()).to_numpy() // 86_400_000_000
+    means = []
+    for seed in range(10):
+        first = np.isin(days, np.random.default_rng(seed).permutation(np.unique(days))[::2])
+        for seen in (first, ~first):
+            by_day, by_row = fit_text(description.filter(seen), days[seen]), fit_text(description.filter(seen))
+            rows = ((by_day, ~seen, False), (by_day, seen, True), (by_row, seen, True))
+            shares = [derive.derive("c", one, description.filter(part), own) for one, part, own in rows]
+            means.append([np.nanmean(one["c.unknown_words"].values) for one in shares])
+    assert np.mean(means, axis=0) == pytest.approx([0.0282, 0.0282, 0.0222], abs=0.0001)
 
 
 def test_a_full_vocabulary_asks_for_more_rows(monkeypatch: pytest.MonkeyPatch):
