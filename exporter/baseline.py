@@ -24,7 +24,7 @@ from exporter.profile.counts import ZERO, Counts, Placed, add_into, decode, enco
 from exporter.profile.model import Batch, Bins, Column, ModelBins
 from exporter.profile.outcome import ClassBins, Outcomes, RegressionBins
 from exporter.rows import NO_TIME, SECOND, CategoryColumn, Ints, local_days, times
-from exporter.schema import Schema, SchemaError, from_json, infer, to_json
+from exporter.schema import Schema, SchemaError, from_json, infer, origin, to_json
 from exporter.segments import Segments
 from exporter.segments import fit as fit_segments
 from exporter.segments import from_json as segments_from_json
@@ -78,15 +78,16 @@ class Baseline:
 
     def importances(self, model: Model) -> dict[str, float]:
         """Return what each feature means to the model: as configured, else as measured where that can be trusted."""
-        given = {name: own.importance for name, own in (model.columns.features or {}).items()}
+        settings = model.columns.features or {}
+        origins = {name: origin(self.schema, name) for name in self.bins.features}
+        given = {name: settings[own].importance for name, own in origins.items() if own in settings}
         trusted = self.importance is not None and self.importance.fidelity >= FAITHFUL
         return effective(given, self.importance.shares if trusted and self.importance is not None else {})
 
     @cached_property
     def hash(self) -> str:
         """Short SHA-256 of bins, segments, what is derived, and counts: which baseline this is."""
-        parts = (self.bins.hash.encode(), "
-".join(self.segments.names).encode(), digest(self.schema.derived))
+        parts = (self.bins.hash.encode(), "\n".join(self.segments.names).encode(), digest(self.schema.derived))
         return hashlib.sha256(b"".join((*parts, encode(self.counts)))).hexdigest()[:16]
 
 

@@ -15,6 +15,7 @@ from exporter.parts import Part, columns
 from exporter.profile.numeric import NumericBins
 from exporter.readings import Readings
 from exporter.rows import canonical
+from exporter.schema import origin
 from exporter.settings import Model
 
 CERTAIN = 7.0  # rows to be expected so that a slice without any has vanished: less than one in 1,000 by chance
@@ -62,8 +63,8 @@ def drift(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
     return Found(readings, states, failed, dropped)
 
 
-def _is_judged(model: Model, part: str, window: str) -> bool:
-    feature = (model.columns.features or {}).get(part.removeprefix("feature:"))
+def _is_judged(model: Model, baseline: Baseline, part: str, window: str) -> bool:
+    feature = (model.columns.features or {}).get(origin(baseline.schema, part.removeprefix("feature:")))
     return feature is None or feature.windows is None or window in feature.windows
 
 
@@ -78,7 +79,9 @@ def _judge_slice(
     drifts = {}
     for name, part in parts.items():
         try:
-            one = _judge(model, name, part, learned, against) if _is_judged(model, name, view.window) else None
+            one = (
+                _judge(model, name, part, learned, against) if _is_judged(model, baseline, name, view.window) else None
+            )
         except (ArithmeticError, ValueError, IndexError) as error:
             failed[name] = f"{type(error).__name__}: {error}"
             continue
