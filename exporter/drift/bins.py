@@ -2,31 +2,92 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy import special
 
-from exporter.drift.sample import Sample, inverse_size
+from exporter.drift.noise import Terms, absolute_limit, largest_limit, limit
+from exporter.drift.sample import Floats, Sample, inverse_size
+
+
+def _shares(current: Floats, reference: Floats, m: int, n: int) -> tuple[Floats, Floats]:
+    """Return q and p with half a row for none; both zero where neither side has any."""
+    used = (current > 0) | (reference > 0)
+    return np.where(used, np.maximum(current, 0.5) / m, 0.0), np.where(used, np.maximum(reference, 0.5) / n, 0.0)
+
+
+def _psi(current: Floats, reference: Floats, m: int, n: int) -> Floats:
+    q, p = _shares(current, reference, m, n)
+    parts: Floats = special.rel_entr(q, p) + special.rel_entr(p, q)
+    return parts
+
+
+def _kullback_leibler(current: Floats, reference: Floats, m: int, n: int) -> Floats:
+    """Less q - p, which adds up to nothing: so a bin's part is small where its shares are alike."""
+    q, p = _shares(current, reference, m, n)
+    parts: Floats = special.rel_entr(q, p) - (current / m - reference / n)
+    return parts
+
+
+def _jensen_shannon(current: Floats, reference: Floats, m: int, n: int) -> Floats:
+    q, p = current / m, reference / n
+    middle = (p + q) / 2
+    parts: Floats = special.rel_entr(p, middle) + special.rel_entr(q, middle)
+    return parts * (0.5 / math.log(2))
+
+
+def _hellinger(current: Floats, reference: Floats, m: int, n: int) -> Floats:
+    parts: Floats = (np.sqrt(current / m) - np.sqrt(reference / n)) ** 2 / 2
+    return parts
+
+
+def _total_variation(current: Floats, reference: Floats, m: int, n: int) -> Floats:
+    parts: Floats = np.abs(current / m - reference / n) / 2
+    return parts
+
+
+def _chi_square(current: Floats, reference: Floats, m: int, n: int) -> Floats:
+    both = current + reference
+    expected = both * m / (n + m)
+    scale = expected * n / (n + m)
+    return np.divide((current - expected) ** 2, scale, out=np.zeros_like(scale), where=scale > 0)
+
+
+def _g_test(current: Floats, reference: Floats, m: int, n: int) -> Floats:
+    both = current + reference
+    parts: Floats = special.rel_entr(current, both * m / (n + m)) + special.rel_entr(reference, both * n / (n + m))
+    return 2 * parts
+
+
+def _total(terms: Terms, reference: Sample, current: Sample) -> float:
+    parts = terms(current.bins.astype(np.float64), reference.bins.astype(np.float64), current.rows, reference.rows)
+    return float(parts.sum())
 
 
 def population_stability_index(reference: Sample, current: Sample) -> float:
     """Return sum((q - p) ln(q / p)) over bins; a zero share counts as half a row, an empty bin as nothing."""
-    used = (reference.bins > 0) | (current.bins > 0)
-    p = np.maximum(reference.bins[used], 0.5) / reference.rows
-    q = np.maximum(current.bins[used], 0.5) / current.rows
-    return float(((q - p) * np.log(q / p)).sum())
+    return _total(_psi, reference, current)
+
+
+def kullback_leibler(reference: Sample, current: Sample) -> float:
+    """Return sum q ln(q / p) over bins; a zero share counts as half a row, an empty bin as nothing."""
+    return _total(_kullback_leibler, reference, current)
 
 
 def jensen_shannon(reference: Sample, current: Sample) -> float:
     """Return the Jensen-Shannon distance with base 2, 0 to 1: the root of the divergence."""
-    p, q = reference.shares, current.shares
-    middle = (p + q) / 2
-    divergence = (special.rel_entr(p, middle) + special.rel_entr(q, middle)).sum() / 2 / np.log(2)
-    return float(np.sqrt(max(divergence, 0.0)))
+    return float(np.sqrt(max(_total(_jensen_shannon, reference, current), 0.0)))
 
 
 def hellinger(reference: Sample, current: Sample) -> float:
     """Return the Hellinger distance, 0 to 1: |sqrt p - sqrt q| / sqrt 2."""
-    return float(np.linalg.norm(np.sqrt(reference.shares) - np.sqrt(current.shares)) / np.sqrt(2))
+    return float(np.sqrt(_total(_hellinger, reference, current)))
+
+
+def total_variation(reference: Sample, current: Sample) -> float:
+    """Return half the sum of |p - q|, 0 to 1."""
+    return _total(_total_variation, reference, current)
 
 
 def l_infinity(reference: Sample, current: Sample) -> float:
@@ -40,10 +101,12 @@ def chi_square(reference: Sample, current: Sample) -> float:
     All unseen categories are one column: the statistic is the same as with a column each, the degrees of freedom
     are fewer.
     """
-    table = np.vstack([reference.bins, current.bins])
-    table = table[:, table.sum(axis=0) > 0]
-    expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
-    return float(((table - expected) ** 2 / expected).sum())
+    return _total(_chi_square, reference, current)
+
+
+def g_test(reference: Sample, current: Sample) -> float:
+    """Return the likelihood-ratio statistic of the 2 x B contingency table: 2 sum O ln(O / E)."""
+    return _total(_g_test, reference, current)
 
 
 def _degrees(reference: Sample, current: Sample) -> int:
@@ -55,30 +118,49 @@ def chi_square_p(score: float, reference: Sample, current: Sample) -> float:
     return float(special.chdtrc(_degrees(reference, current), score))
 
 
-def chi_square_quantile(reference: Sample, current: Sample, alpha: float) -> float:
-    """Return the statistic that chance exceeds with probability alpha."""
-    return float(special.chdtri(_degrees(reference, current), alpha))
-
-
 def noise_psi(reference: Sample, current: Sample, alpha: float) -> float:
-    """Return the chi-square limit of PSI."""
-    return chi_square_quantile(reference, current, alpha) * inverse_size(reference, current)
+    """Return the limit of PSI: chi-square over the harmonic size where rows are plenty."""
+    return limit(_psi, inverse_size(reference, current), reference, current, alpha)
+
+
+def noise_kullback_leibler(reference: Sample, current: Sample, alpha: float) -> float:
+    """Return the limit of the divergence: half that of PSI where rows are plenty."""
+    return limit(_kullback_leibler, inverse_size(reference, current) / 2, reference, current, alpha)
 
 
 def noise_jensen_shannon(reference: Sample, current: Sample, alpha: float) -> float:
-    """Return the chi-square limit of the distance."""
-    return float(np.sqrt(noise_psi(reference, current, alpha) / (8 * np.log(2))))
+    """Return the limit of the distance."""
+    base = inverse_size(reference, current) / (8 * np.log(2))
+    return float(np.sqrt(limit(_jensen_shannon, base, reference, current, alpha)))
 
 
 def noise_hellinger(reference: Sample, current: Sample, alpha: float) -> float:
-    """Return the chi-square limit of the distance."""
-    return float(np.sqrt(noise_psi(reference, current, alpha) / 8))
+    """Return the limit of the distance."""
+    return float(np.sqrt(limit(_hellinger, inverse_size(reference, current) / 8, reference, current, alpha)))
+
+
+def noise_chi_square(reference: Sample, current: Sample, alpha: float) -> float:
+    """Return the limit of the statistic."""
+    return limit(_chi_square, 1.0, reference, current, alpha)
+
+
+def noise_g_test(reference: Sample, current: Sample, alpha: float) -> float:
+    """Return the limit of the statistic."""
+    return limit(_g_test, 1.0, reference, current, alpha)
+
+
+def noise_total_variation(reference: Sample, current: Sample, alpha: float) -> float:
+    """Return the smaller of two limits: of chi-square (Cauchy and Schwarz), and of the sum of sizes."""
+    chi_square = noise_chi_square(reference, current, alpha)
+    schwarz = float(np.sqrt(chi_square * inverse_size(reference, current))) / 2
+    if (reference.bins > 0).sum() < 2:
+        return schwarz
+    return min(schwarz, absolute_limit(_total_variation, reference, current, alpha))
 
 
 def noise_l_infinity(reference: Sample, current: Sample, alpha: float) -> float:
-    """Return a normal bound over all bins."""
-    variance = (reference.shares * (1 - reference.shares)).max() * inverse_size(reference, current)
-    return float(-special.ndtri(alpha / (2 * reference.bins.size)) * np.sqrt(variance))
+    """Return the limit of the largest of all differences."""
+    return largest_limit(reference, current, alpha)
 
 
 def cramers_v_as_chi_square(effect: float, reference: Sample, current: Sample) -> float:
@@ -94,34 +176,3 @@ def cohens_w(score: float, reference: Sample, current: Sample) -> float:
 def chi_square_of_w(size: float, reference: Sample, current: Sample) -> float:
     """Return the statistic at a Cohen's w."""
     return size**2 / inverse_size(reference, current)
-
-
-def kullback_leibler(reference: Sample, current: Sample) -> float:
-    """Return sum q ln(q / p) over bins; a zero share counts as half a row, an empty bin as nothing."""
-    used = (reference.bins > 0) | (current.bins > 0)
-    p = np.maximum(reference.bins[used], 0.5) / reference.rows
-    q = np.maximum(current.bins[used], 0.5) / current.rows
-    return float((q * np.log(q / p)).sum())
-
-
-def total_variation(reference: Sample, current: Sample) -> float:
-    """Return half the sum of |p - q|, 0 to 1."""
-    return float(np.abs(reference.shares - current.shares).sum() / 2)
-
-
-def g_test(reference: Sample, current: Sample) -> float:
-    """Return the likelihood-ratio statistic of the 2 x B contingency table: 2 sum O ln(O / E)."""
-    table = np.vstack([reference.bins, current.bins])
-    table = table[:, table.sum(axis=0) > 0]
-    expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
-    return float(2 * special.rel_entr(table.astype(np.float64), expected).sum())
-
-
-def noise_kullback_leibler(reference: Sample, current: Sample, alpha: float) -> float:
-    """Return the chi-square limit: half that of PSI."""
-    return noise_psi(reference, current, alpha) / 2
-
-
-def noise_total_variation(reference: Sample, current: Sample, alpha: float) -> float:
-    """Return a bound from the chi-square distance (Cauchy and Schwarz)."""
-    return float(np.sqrt(noise_psi(reference, current, alpha)) / 2)

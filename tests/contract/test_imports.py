@@ -15,6 +15,7 @@ PACKAGE = ROOT / "exporter"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("", "duration", "catalogue", "rows", "drift", "performance"),
     ("drift.sample", "performance.tables", "fields", "derive"),
+    ("drift.noise",),
     ("drift.bins", "drift.ranks"),
     ("drift.univariate",),
     ("drift.calibration", "performance.classification", "performance.regression"),
