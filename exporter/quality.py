@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from exporter.baseline import Baseline
 from exporter.evaluate.views import ALL, Found, View
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.model import Bins
+from exporter.quality_bounds import QualityBounds, bound
 from exporter.readings import Readings
 from exporter.rows import Ints
 from exporter.schema import origin, tells_missing
-from exporter.settings import Bound, Model
+from exporter.settings import Bound, Model, Quality
 
 CHECKS = ("missing", "unseen", "out_of_range", "invalid")
 
@@ -40,12 +42,32 @@ def _out_of_range(shares: dict[str, float]) -> dict[str, float]:
 
 
 def bound_in_force(bound: Bound, reference: float) -> float:
-    """Return the largest accepted share."""
+    """Return the largest accepted share, as configured."""
     return bound.max if bound.max is not None else min(1.0, reference + (bound.increase or 0.0))
 
 
-def quality(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
-    """Compute shares and bounds of each feature and window."""
+def is_pinned(settings: Quality, feature: str, check: str) -> bool:
+    """Return whether the configuration gives the bound, for the feature or for all."""
+    own = getattr(settings.features.get(feature), check, None)
+    return own is not None or check in settings.model_fields_set
+
+
+def _limit(
+    model: Model, learned: QualityBounds | None, feature: str, check: str, rows: int, reference: float
+) -> float | None:
+    """Return the bound in force: the configured one, the learned one, or else the default; None where it is blind."""
+    if learned is None or is_pinned(model.quality, feature, check):
+        return bound_in_force(model.quality.bound(feature, check), reference)
+    return bound(learned, feature, check, rows, reference)
+
+
+def quality(
+    model: Model,
+    baseline: Baseline,
+    views: Iterable[View],
+    learned: Mapping[str, QualityBounds] = MappingProxyType({}),
+) -> Found:
+    """Compute shares and bounds of each feature and window. learned: window -> bounds, where there are any."""
     out, states, dropped = Readings(), {}, 0
     for view in views:
         rows = int(baseline.bins.part(view.vector, "rows")[0])
@@ -56,22 +78,22 @@ def quality(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
             current = shares(bins, baseline.bins.part(view.vector, f"feature:{name}"))
             if not tells_missing(baseline.schema, name):
                 reference, current = _out_of_range(reference), _out_of_range(current)
-            settings = name if name in model.quality.features else origin(baseline.schema, name)
-            limits = {c: bound_in_force(model.quality.bound(settings, c), share) for c, share in reference.items()}
-            found[name] = (current, limits)
+            own = learned.get(view.window)
+            found[name] = (current, {c: _limit(model, own, name, c, rows, share) for c, share in reference.items()})
         worst = sorted(found, key=lambda name: _excess(*found[name]), reverse=True)
         for number, name in enumerate(worst):
-            own = Readings()
+            readings = Readings()
             labels = (model.name, view.version, view.window, ALL, name)
             for check, share in found[name][0].items():
-                own.put(f"model_feature_{check}_ratio", *labels, value=share)
-                own.put(f"model_feature_{check}_threshold_ratio", *labels, value=found[name][1][check])
+                readings.put(f"model_feature_{check}_ratio", *labels, value=share)
+                readings.put(f"model_feature_{check}_threshold_ratio", *labels, value=found[name][1][check])
             if number < model.max_features:
-                out.extend(own)
+                out.extend(readings)
             else:
-                dropped += own.series()
+                dropped += readings.series()
     return Found(out, states, {}, dropped)
 
 
-def _excess(current: dict[str, float], limits: dict[str, float]) -> float:
-    return max((share - limits[check] for check, share in current.items()), default=-1.0)
+def _excess(current: dict[str, float], limits: dict[str, float | None]) -> float:
+    known = ((share, limits[check]) for check, share in current.items())
+    return max((share - limit for share, limit in known if limit is not None), default=-1.0)

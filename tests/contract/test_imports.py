@@ -30,6 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("profile.model",),
     ("profile.batch", "parts"),
     ("calibrate", "history", "importance"),
+    ("quality_bounds",),
     ("baseline",),
     ("drift.thresholds", "readings"),
     ("drift.impact",),

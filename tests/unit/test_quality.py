@@ -12,6 +12,7 @@ from exporter.evaluate.views import View
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.counts import add_into
 from exporter.quality import bound_in_force, quality, shares
+from exporter.quality_bounds import QualityBounds
 from exporter.settings import Bound
 from tests.unit.helpers.profiles import (
     category_vector,
@@ -118,6 +119,22 @@ def test_each_share_is_published_with_its_bound():
     assert of(found.readings, "model_feature_invalid_ratio") == {"amount": 0}
     assert of(found.readings, "model_feature_invalid_threshold_ratio") == {"amount": 0.01}
     assert found.states == {("1", "1h"): "ok"}
+
+
+def test_learned_bounds_replace_the_defaults_but_not_what_is_configured():
+    """A blind pair has a share and no bound; windows without learned bounds keep the defaults."""
+    learned = {"1h": QualityBounds({("colour", "missing"): 0.3, ("amount", "missing"): 0.95}, 30)}
+    model = settings(quality={"features": {"amount": {"out_of_range": {"max": 0.5}}}})
+    baseline = fit(model, REFERENCE)
+    views = [view_of(model, baseline, LOG)]
+    found = quality(model, baseline, views, learned).readings
+    assert of(found, "model_feature_missing_ratio") == {"amount": 0, "colour": 0.25}
+    assert of(found, "model_feature_missing_threshold_ratio") == {"colour": 0.3}
+    assert of(found, "model_feature_out_of_range_threshold_ratio") == {"amount": 0.5}
+    pinned = settings(quality={"missing": {"increase": 0.1}})
+    found = quality(pinned, baseline, views, learned).readings
+    assert of(found, "model_feature_missing_threshold_ratio") == pytest.approx({"amount": 0.225, "colour": 0.1})
+    assert quality(model, baseline, views, {"7d": learned["1h"]}) == quality(model, baseline, views)
 
 
 def test_too_few_rows_are_insufficient_and_no_rows_have_no_share():
