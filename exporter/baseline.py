@@ -163,7 +163,7 @@ def _fit_bins(
     label = None
     known: ClassBins | RegressionBins | None = None
     if schema.classes:
-        known = ClassBins(schema.classes, scores) if model.columns.label else None
+        known = ClassBins(schema.classes, tuple(map(numeric.beyond, scores))) if model.columns.label else None
     elif labelled and (values := outcomes.label[~np.isnan(outcomes.label)]).size:
         label = numeric.fit(values, most)
         known = RegressionBins(float(values.mean()), float(values.std()) or 1.0)

@@ -69,6 +69,20 @@ def fit(values: Floats, most: int) -> NumericBins:
     return NumericBins(knots, _decile_starts(knots, deciles), exact)
 
 
+def beyond(bins: NumericBins) -> NumericBins:
+    """Add knots below and above those of a probability, a step of 1/8 of the logit apart; within they stay.
+
+    So rows with scores that the reference never had keep their order. Knots that reach 0 or 1 have no beyond.
+    """
+    logits = np.arange(-160, 161) / 8
+    steps = 1 / (1 + np.exp(-logits))
+    inside = bins.knots[0] > 0 and bins.knots[-1] < 1
+    below = steps[inside & (steps < bins.knots[0])]
+    above = steps[inside & (steps > bins.knots[-1])]
+    starts = np.where(bins.starts > 0, bins.starts + 2 * len(below), 0)
+    return NumericBins(np.concatenate([below, bins.knots, above]), starts, bins.exact)
+
+
 def _decile_starts(knots: Floats, deciles: Floats) -> Ints:
     """Cut below each inner decile; where deciles coincide, below and above, so that the value has its own bin."""
     values, repeats = np.unique(deciles, return_counts=True)

@@ -24,8 +24,8 @@ from tests.unit.helpers.bounds import average_precision_interval, ks_bound, roc_
 from tests.unit.helpers.by_rows import binned, statistics
 
 # The largest error that these 302 windows show, and the largest bound; `docs/statistics.md` names them.
-LARGEST = {"wasserstein": 0.01, "roc_auc": 1.4e-4, "average_precision": 1e-3, "roc_auc_ovr_macro": 0.006}
-BOUNDS = {"ks": 2.4e-4, "wasserstein": 0.12, "roc_auc": 7e-4, "average_precision": 5e-3, "roc_auc_ovr_macro": 0.05}
+LARGEST = {"wasserstein": 0.01, "roc_auc": 1.4e-4, "average_precision": 1e-3, "roc_auc_ovr_macro": 5e-4}
+BOUNDS = {"ks": 2.4e-4, "wasserstein": 0.12, "roc_auc": 7e-4, "average_precision": 5e-3, "roc_auc_ovr_macro": 5e-3}
 classifiers = pytest.mark.parametrize("replayed", ["flights", "flights_status", "retail"], indirect=True)
 ROUNDING = 2.0**-33  # of one row's loss, in its unit: sums are kept as whole units and 2**-32 parts
 QUANTITIES = {

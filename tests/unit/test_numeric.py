@@ -144,3 +144,33 @@ def test_taking_a_batch_away_leaves_the_other():
     both = first + second
     add_into(both, negative(Counts(places, second[places])))
     assert (both == first).all()
+
+
+@given(st.lists(st.floats(0.01, 0.99), min_size=1, max_size=40))
+def test_knots_beyond_a_probability_leave_what_is_within(values):
+    """The reference's own cells and deciles are as they were; scores beyond have cells of their own."""
+    bins = numeric.fit(np.array(values), 4096)
+    wide = numeric.beyond(bins)
+    assert set(bins.knots) <= set(wide.knots)
+    assert (np.diff(wide.knots) > 0).all()
+    added = len(wide.knots) - len(bins.knots)
+    assert 200 < added <= 321
+    array, valid = np.array(values), np.ones(len(values), np.bool_)
+    for one in (bins, wide):
+        vector = np.zeros(one.size, np.int64)
+        for part in numeric.place(one, array, valid):
+            np.add.at(vector, part.place, part.amount)
+        found = numeric.sample(one, vector)
+        if one is bins:
+            expected = found
+    assert found.bins.tolist() == expected.bins.tolist()
+    assert found.cells[found.cells > 0].tolist() == expected.cells[expected.cells > 0].tolist()
+    far = np.array([1e-6, 1e-5, 1e-4, 1e-3, 0.999, 0.9999, 0.99999])
+    cells = [int(part.place[0]) for x in far for part in numeric.place(wide, np.array([x]), np.ones(1, np.bool_))[:1]]
+    assert len(set(cells)) == len(far)
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.5], [0.5, 1.0], [-3.0, 7.0]])
+def test_what_is_no_open_probability_has_no_beyond(values):
+    bins = numeric.fit(np.array(values), 4096)
+    assert numeric.beyond(bins).knots.tolist() == bins.knots.tolist()
