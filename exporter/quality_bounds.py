@@ -23,7 +23,8 @@ from exporter.profile.model import ModelBins
 from exporter.profile.numeric import NumericBins
 from exporter.rows import Floats, Ints
 
-EFFECT = 0.01  # smallest rise of a share that ever counts
+EFFECT = 0.01  # smallest rise of a share that ever counts,
+RISE = 0.2  # or this part of the reference's own share, if that is more
 CHANCE = 0.001  # a bound is never below what chance alone exceeds once in a thousand windows
 BLIND = 0.9  # a bound above this share cannot tell anything
 _SAFETY = 0.6  # share of the budget that is spent, as in drift.calibration
@@ -51,15 +52,15 @@ class QualityBounds(NamedTuple):
 def bound(learned: QualityBounds, feature: str, check: str, rows: int, reference: float) -> float | None:
     """Return the largest accepted share of a window of so many rows; None where the pair is blind.
 
-    reference: the reference's own share. Never below what a share of EFFECT more than that has by chance.
+    reference: the reference's own share. Never below `least`.
     """
     limit = max(learned.limits.get((feature, check), 0.0), least(rows, reference))
     return limit if limit <= BLIND else None
 
 
 def least(rows: int, reference: float) -> float:
-    """Return the share that one window in 1/CHANCE exceeds where the true one is the reference's and EFFECT."""
-    share = reference + EFFECT
+    """Return the share that one window in 1/CHANCE exceeds where the true one rose by the smallest effect."""
+    share = reference + max(EFFECT, RISE * reference)
     if share >= 1 or not rows:
         return 1.0
     return math.ceil(float(special.bdtrik(1 - CHANCE, rows, share))) / rows

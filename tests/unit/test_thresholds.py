@@ -96,11 +96,13 @@ def zipf(bins: int) -> np.ndarray:
     return shares / shares.sum()
 
 
-def exceeded(methods: tuple[str, ...], draw: Callable[[np.random.Generator], tuple[Sample, Sample]]) -> dict[str, int]:
+def exceeded(
+    methods: tuple[str, ...], draw: Callable[[np.random.Generator], tuple[Sample, Sample]], runs: int = RUNS
+) -> dict[str, int]:
     """Count, of windows in which nothing changed, those with a score above the noise."""
     rng = np.random.default_rng(2024)
     hits = dict.fromkeys(methods, 0)
-    for _ in range(RUNS):
+    for _ in range(runs):
         samples = draw(rng)
         for name in methods:
             hits[name] += METHODS[name].score(*samples) > METHODS[name].noise(*samples, CHANCE)
@@ -145,8 +147,8 @@ def test_chance_exceeds_the_noise_of_categories_once_in_a_thousand(shares, refer
 )
 def test_chance_exceeds_the_noise_of_rare_categories_once_in_a_thousand(shares, reference, window):
     """For every method: most categories have fewer than five rows in the window, many none in the reference."""
-    hits = exceeded(CATEGORICAL, categories(shares, reference, window))
-    assert max(hits.values()) <= ALLOWED, hits
+    hits = exceeded(CATEGORICAL, categories(shares, reference, window), RUNS // 4)
+    assert max(hits.values()) <= 5, hits  # more than 5 in 1,000: once in 1,700; of 0.02, in 93 of 100
 
 
 @pytest.mark.parametrize("method", CATEGORICAL)
