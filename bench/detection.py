@@ -33,7 +33,7 @@ from bench.run import (
     windows,
     write,
 )
-from bench.traffic import SEGMENTS, SIZES, WINDOWS, Case, Shift, features, inject, of_days, resample
+from bench.traffic import LEAD, SEGMENTS, SIZES, WINDOWS, Case, Shift, features, inject, of_days, resample
 
 SPAN = 14
 BUDGET = 1 / 30 / len(WINDOWS)  # alarm episodes a day in one window length
@@ -88,37 +88,22 @@ def measure(task: Task, pythons: Pythons) -> Found:
     """Judge a year without change and all trials of one split."""
     one = split(task.name, task.seed, 0, task.knots)
     tables = {"base": one.traffic}
-    quiet = windows(one, resample(one.days, task.days + 6, one.random))
+    quiet = windows(one, resample(one.days, task.days + LEAD, one.random))
     plans = []
     for trial in range(task.trials):
-        series = resample(one.days, SPAN + 6, one.random)
+        series = resample(one.days, SPAN + LEAD, one.random)
         before = windows(one, series)
         for number, shift in enumerate(shifts(one.case, one.random)):
             name = f"shift_{trial}_{number}"
-            rows, day = of_days(one.case, np.unique(series[6:]))
+            rows, day = of_days(one.case, np.unique(series[LEAD:]))
             tables[name] = (inject(one.case, rows, shift, one.random), day)
             one.ours.count(name, *tables[name])
-            plans.append((shift, series, before, _changed(before, name, shift.column)))
+            plans.append((shift, series, before, windows(one, series, name, (shift.column,))))
     every = [quiet, *(jobs for plan in plans for jobs in plan[2:])]
     found = judge_all(one, [job for jobs in every for own in jobs.values() for job in own if job], tables, pythons)
     rules = used_rules(pythons)
     trials = [_trial(one, rules, found, *plan) for plan in plans]
     return Found(task.name, task.seed, _series(rules, {w: [found.get(job) for job in quiet[w]] for w in quiet}), trials)
-
-
-def _changed(before: dict[str, list[Job | None]], name: str, column: str) -> dict[str, list[Job | None]]:
-    """Return the same windows with the days since the shift from another table, for the one column that differs."""
-    found: dict[str, list[Job | None]] = {}
-    for window, jobs in before.items():
-        found[window] = []
-        for number, job in enumerate(jobs):
-            if job is None:
-                found[window].append(None)
-                continue
-            old = max(len(job.days) - 1 - number, 0)
-            days = (*job.days[:old], *((name, day) for _, day in job.days[old:]))
-            found[window].append(Job(window, days, (column,)))
-    return found
 
 
 Jobs = dict[str, list[Job | None]]
@@ -144,7 +129,7 @@ def _trial(
         for rule in rules:
             unchanged[rule, window] = [_of(rule, pair and pair[0], shift.column) for pair in pairs]
             changed[rule, window] = [_of(rule, one, shift.column) for one in merged]
-    rows = np.cumsum([one.ours.rows([("base", day)]) for day in series[6:]])
+    rows = np.cumsum([one.ours.rows([("base", day)]) for day in series[LEAD:]])
     return Trial(one.case.name, shift, changed, unchanged, rows.tolist())
 
 

@@ -22,12 +22,15 @@ from scipy import special, stats
 
 from bench.traffic import Case
 from exporter import parts
-from exporter.baseline import Baseline, select, usable
+from exporter.baseline import Baseline
+from exporter.calibrate import ALL
+from exporter.drift.settings import REFERENCE
 from exporter.drift.thresholds import in_force
 from exporter.drift.univariate import METHODS, Sample
 from exporter.profile.batch import as_outcomes, labels_of, read_batch
 from exporter.profile.counts import gather
 from exporter.profile.numeric import NumericBins
+from exporter.reference import select, usable
 from exporter.rows import Ints
 
 OURS, MISSING = "ours, calibrated", "ours and its missing-values bound"
@@ -48,11 +51,15 @@ Severities = dict[str, dict[str, float]]  # source (ours, missing, psi, p, evide
 
 
 class Job(NamedTuple):
-    """A window to judge. days: (table, day) each; columns: which ones, as the data names them."""
+    """A window to judge. days: (table, day) each; columns: which ones, as the data names them.
+
+    before: moving baseline -> its days, where the traffic has them in one run with the window.
+    """
 
     window: str
     days: tuple[tuple[str, int], ...]
     columns: tuple[str, ...]
+    before: tuple[tuple[str, tuple[tuple[str, int], ...]], ...] = ()
 
 
 def of_columns(rule: str, found: Severities) -> dict[str, float]:
@@ -123,32 +130,52 @@ class Ours:
     def judge(self, job: Job) -> Severities:
         """Return the severities of ours, of PSI over 0.1 and of the p-values (log p over log 0.05)."""
         found: Severities = {"ours": {}, "missing": {}, "psi": {}, "p": {}}
-        vector = sum(self._days[day] for day in job.days)
+        vector = self._sum(job.days)
+        before = {against: self._sum(days) for against, days in job.before if against in self._model.drift.baselines}
+        least = self._model.drift.min_rows
         for column in job.columns:
             name = self._parts[column]
             reference, usual = self._reference[name]
             current, missing = self._sample(vector, name)
             if name.startswith("feature:"):
                 found["missing"][column] = (missing - usual) / float(self._model.quality.missing.increase or 1)
-            if current.rows >= self._model.drift.min_rows:
-                self._judge(column, reference, current, job.window, found)
+            if current.rows < least:
+                continue
+            ratios = self._ratios(column, REFERENCE, reference, current, job.window)
+            for against, old in before.items():
+                sample = self._sample(old, name)[0].measured_by(reference)
+                if sample.rows >= least:
+                    ratios += self._ratios(column, against, sample, current, job.window)
+            if ratios:
+                found["ours"][column] = max(ratios)
+            self._fixed(column, reference, current, found)
         return found
 
-    def _judge(self, column: str, reference: Sample, current: Sample, window: str, found: Severities) -> None:
-        name, drift = self._parts[column], self._model.drift
-        is_numeric = isinstance(self._bins[name], NumericBins)
-        learned = self._baseline.calibrations.get(window)
-        ratios = []
-        for method in drift.numeric if is_numeric else drift.categorical:
+    def _sum(self, days: Sequence[tuple[str, int]]) -> Ints:
+        return np.sum([self._days[day] for day in days], axis=0)
+
+    def _methods(self, name: str) -> tuple[str, ...]:
+        drift = self._model.drift
+        return drift.numeric if isinstance(self._bins[name], NumericBins) else drift.categorical
+
+    def _ratios(self, column: str, against: str, reference: Sample, current: Sample, window: str) -> list[float]:
+        """Return score over threshold by each method that has a threshold against this baseline."""
+        name, ratios = self._parts[column], []
+        learned = self._baseline.learned.get((ALL, against), {}).get(window)
+        if learned is None and against != REFERENCE:
+            return []
+        for method in self._methods(name):
             score = METHODS[method].score(reference, current)
-            limits = in_force(name, method, reference, current, drift.threshold, learned)
+            limits = in_force(name, method, reference, current, self._model.drift.threshold, learned)
             ratios += [score / limit for limit in limits.values() if limit > 0 and math.isfinite(score)]
-            if method == "psi":
-                found["psi"][column] = score / 0.1
-            if method == ("ks" if is_numeric else "chi2"):
-                found["p"][column] = _log_p(method, score, reference, current) / math.log(0.05)
-        if ratios:
-            found["ours"][column] = max(ratios)
+        return ratios
+
+    def _fixed(self, column: str, reference: Sample, current: Sample, found: Severities) -> None:
+        """Put what the fixed rules say."""
+        found["psi"][column] = METHODS["psi"].score(reference, current) / 0.1
+        method = "ks" if isinstance(self._bins[self._parts[column]], NumericBins) else "chi2"
+        score = METHODS[method].score(reference, current)
+        found["p"][column] = _log_p(method, score, reference, current) / math.log(0.05)
 
 
 class _Ignored(dict):  # type: ignore[type-arg]

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from bench.rules import PEERS, RULES, Job, Ours, Severities, judge_by, of_window, python_of, versions
-from bench.traffic import FILES, WINDOWS, Case, halves, load, of_days, resample, widen
-from exporter.baseline import fit
+from bench.traffic import FILES, LEAD, WINDOWS, Case, halves, is_one_run, load, of_days, resample, widen
+from exporter.reference import fit
 from exporter.rows import Ints
 
 RESULTS = Path(__file__).with_name("results")
@@ -56,28 +56,48 @@ def judge_all(
 ) -> dict[Job, Severities]:
     """Judge each different job once by all rules; return job -> severities."""
     found = {job: one.ours.judge(job) for job in dict.fromkeys(jobs)}
-    different = list(found)
+    different = list(dict.fromkeys(job._replace(before=()) for job in found))
     for peer, python in pythons.items():
         theirs = judge_by(peer, python, one.case, one.reference, tables, different)
-        for job, own in zip(different, theirs, strict=True):
-            found[job][peer] = own
+        own = dict(zip(different, theirs, strict=True))
+        for job, severities in found.items():
+            severities[peer] = own[job._replace(before=())]
     return found
 
 
-def windows(one: Split, series: Sequence[int]) -> dict[str, list[Job | None]]:
-    """Return per window length the job of each daily evaluation; None where the window has too few rows."""
-    columns = tuple(one.case.kinds)
+def windows(
+    one: Split, series: Sequence[int], changed: str = "base", columns: tuple[str, ...] = ()
+) -> dict[str, list[Job | None]]:
+    """Return per window length the job of each daily evaluation; None where the window has too few rows.
+
+    The first evaluation is at the end of day LEAD + 1. changed: the table that has the days from then on.
+    """
+    columns = columns or tuple(one.case.kinds)
+    days = [("base" if number < LEAD else changed, day) for number, day in enumerate(series)]
     found: dict[str, list[Job | None]] = {}
     for name, length in WINDOWS.items():
-        ends = range(7, len(series) + 1)
-        jobs = [Job(name, tuple(("base", day) for day in series[end - length : end]), columns) for end in ends]
-        found[name] = [job if one.ours.rows(job.days) >= one.case.model.drift.min_rows else None for job in jobs]
+        jobs = []
+        for end in range(LEAD + 1, len(series) + 1):
+            before = []
+            for against, step in {"previous": length, "week_ago": 7}.items():
+                start = end - length - step
+                if (
+                    step >= length
+                    and is_one_run(one.days, list(series[start:end]))
+                    and (against, length) != ("week_ago", 7)
+                ):
+                    before.append((against, tuple(days[start : start + length])))
+            jobs.append(Job(name, tuple(days[end - length : end]), columns, tuple(before)))
+        found[name] = [
+            job if one.ours.rows([("base", day) for _, day in job.days]) >= one.case.model.drift.min_rows else None
+            for job in jobs
+        ]
     return found
 
 
 def year(one: Split, days: int, pythons: Pythons) -> dict[str, list[Severities | None]]:
     """Judge a year (or so many days) in which nothing changes, day by day."""
-    jobs = windows(one, resample(one.days, days + 6, one.random))
+    jobs = windows(one, resample(one.days, days + LEAD, one.random))
     flat = [job for own in jobs.values() for job in own if job is not None]
     found = judge_all(one, flat, {"base": one.traffic}, pythons)
     return {name: [None if job is None else found[job] for job in own] for name, own in jobs.items()}

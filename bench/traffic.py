@@ -1,6 +1,6 @@
 """Traffic in which nothing changes, and known shifts: the four real references, split by local day and resampled.
 
-Half of a reference's days (drawn at random) make baseline and thresholds. The other half is the traffic: runs of seven
+Half of a reference's days (drawn at random) make baseline and thresholds. The other half is the traffic: runs of 28
 days that follow each other in that half, from anywhere in it, one run after the other. Everything is seeded.
 """
 
@@ -18,7 +18,8 @@ from exporter.schema import infer
 from exporter.settings import Model
 
 ROOT = Path(__file__).parents[1]
-BLOCK = 7
+BLOCK = 28
+LEAD = 14  # days before the first evaluation: what a moving baseline of a week needs
 WINDOWS = {"24h": 1, "7d": 7}
 FILES = {
     "flights": "examples/flights/reference.parquet",
@@ -135,10 +136,15 @@ def of_days(case: Case, days: Ints) -> tuple[pa.Table, Ints]:
 
 
 def resample(days: Ints, steps: int, random: np.random.Generator) -> list[int]:
-    """Return a long series of days: runs of a week of the days' own order, around their end."""
+    """Return a long series of days: runs of four weeks of the days' own order, around their end."""
     starts = random.integers(len(days), size=steps // BLOCK + 1)
     order = (starts[:, None] + np.arange(BLOCK)).ravel()[:steps] % len(days)
     return days[order].tolist()
+
+
+def is_one_run(days: Ints, series: list[int]) -> bool:
+    """Say whether a stretch of the series is as it was in time, without a seam between two runs."""
+    return bool((np.diff(np.searchsorted(days, series)) == 1).all())
 
 
 class Shift(NamedTuple):

@@ -1,13 +1,16 @@
-"""Reference rows by day -> calibrated thresholds per window. Pure; seeded."""
+"""Reference rows by day -> thresholds per segment, baseline and window. Pure; seeded."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
+from scipy import sparse
 
-from exporter.drift.calibration import LEAST_UNITS, Calibration, calibrate, size
-from exporter.drift.univariate import Sample
+from exporter.drift.calibration import LEAST_UNITS, Calibration, calibrate
+from exporter.drift.pairs import Side, Times, sizes
+from exporter.drift.settings import PREVIOUS, REFERENCE, WEEK_AGO
 from exporter.parts import bins_of, sample
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.counts import Counts
@@ -18,9 +21,43 @@ from exporter.rows import Floats, Ints
 from exporter.settings import Model
 
 DAY = 86_400
-_STEPS = 240  # resampled windows of each length; weeks of the reference's own days follow each other
+WEEK = 7 * DAY
+ALL = "all"  # the segment that is every row
+_SERIES = 240  # resampled windows of each length; weeks of the reference's own days follow each other
 _BLOCK = 7
 _SEED = 20131231
+_MOST_CELLS = 256  # cells of a number that sizes are learned from: Kolmogorov-Smirnov is exact to 1/256
+ALIKE = 2.5  # days in a row that resemble each other (the weather's rhythm)
+
+Units = Mapping[int, Sequence[Counts]]  # unit length in seconds -> profiles in time order
+Learned = Mapping[tuple[str, str], Mapping[str, Calibration]]  # (segment, baseline) -> window -> thresholds
+
+
+class Pairs(NamedTuple):
+    """The pairs of one window length and baseline: D x U, how often each of U units is in either side.
+
+    baseline: None where it is all units but the window's own; a category that only they have is unseen then. order:
+    which of the D pairs each step of the series is.
+    """
+
+    baseline: Times | None
+    window: Times
+    order: Ints
+
+
+class Plan(NamedTuple):
+    """What is learned together: one window (name, seconds) against one baseline, from so many days."""
+
+    window: str
+    seconds: int
+    against: str
+    days: int
+    pairs: Pairs
+
+    @property
+    def examples(self) -> float:
+        """Independent examples: windows against the reference are resampled from days, moving ones are as they were."""
+        return self.days / (ALIKE if self.against == REFERENCE else max(ALIKE, self.seconds / DAY))
 
 
 def units_of(window: int) -> int:
@@ -28,90 +65,157 @@ def units_of(window: int) -> int:
     return min(window, DAY)
 
 
-def budgets(model: Model) -> dict[int, dict[str, float]]:
-    """Return per window (seconds) and severity the alarms allowed a step; the windows share the budget evenly."""
-    rates = model.drift.threshold.false_alarms
-    share = len({window.seconds for window in model.windows})
-    return {
-        window.seconds: {severity: rate * units_of(window.seconds) / share for severity, rate in rates.items()}
-        for window in model.windows
-    }
+def lag_of(window: int, against: str) -> int | None:
+    """Return how many seconds before the window a moving baseline lies; None where the window has no such baseline.
 
-
-def calibrations(model: Model, bins: ModelBins, units: Mapping[int, list[Counts]]) -> dict[str, Calibration]:
-    """Learn thresholds for each window from the reference's profile per unit: unit length -> profiles in time order.
-
-    A window is left out where the reference has too few units for it: fewer than 14, or than twice the window.
+    A window of a week or more has no week ago: it would be the previous one, or overlap the window.
     """
-    found = {}
-    allowed = budgets(model)
-    for window in model.windows:
-        unit = units_of(window.seconds)
-        steps = window.seconds // unit
-        own = _whole(units.get(unit, []))
-        if len(own) >= max(LEAST_UNITS, 2 * steps):
-            days = max(len(own) * unit // DAY, 1)
-            sizes, rows = _sizes(model, bins, own, steps)
-            found[window.name] = calibrate(sizes, rows, allowed[window.seconds], days)
+    if against == PREVIOUS:
+        return window
+    return WEEK if against == WEEK_AGO and window < WEEK else None
+
+
+def calibrations(model: Model, bins: ModelBins, units: Units, segments: Mapping[str, Units] | None = None) -> Learned:
+    """Learn thresholds from the reference's profile per unit of time; a plan without enough units is left out.
+
+    segments: segment -> the same units in the same order, with that segment's rows only (none: an empty profile). They
+    are compared with the reference alone, and share one height and half of the budget. A window needs 14 units and
+    twice its length; against a moving baseline 14 pairs and four times its length.
+    """
+    kept = {unit: whole(own) for unit, own in units.items()}
+    plans = list(_plans(model, {unit: len(own) for unit, own in kept.items()}))
+    series = {name: _series(model, bins, own, kept, plans) for name, own in {ALL: units, **(segments or {})}.items()}
+    found: dict[tuple[str, str], dict[str, Calibration]] = {}
+    for number, plan in enumerate(plans):
+        for group in ([ALL], list(segments or {}) if plan.against == REFERENCE else []):
+            share = sum(group == [ALL] or other.against == REFERENCE for other in plans) * (2 if segments else 1)
+            allowed: dict[str, float] = {
+                severity: rate * units_of(plan.seconds) / share
+                for severity, rate in model.drift.threshold.false_alarms.items()
+            }
+            own = {name: series[name][number] for name in group if number in series[name]}
+            for name, one in calibrate(own, allowed, plan.days, plan.examples).items():
+                found.setdefault((name, plan.against), {})[plan.window] = one
     return found
 
 
-def _whole(units: list[Counts]) -> list[Counts]:
+def _plans(model: Model, counts: Mapping[int, int]) -> Iterator[Plan]:
+    for window in model.windows:
+        unit = units_of(window.seconds)
+        count = counts.get(unit, 0)
+        for against in model.drift.baselines:
+            pairs = _resampled(window.seconds // unit, count) if against == REFERENCE else None
+            lag = lag_of(window.seconds, against)
+            if lag is not None:
+                pairs = _consecutive(window.seconds // unit, lag // unit, count)
+            if pairs is not None:
+                yield Plan(window.name, window.seconds, against, max(count * unit // DAY, 1), pairs)
+
+
+def whole(units: Sequence[Counts]) -> list[int]:
     """Leave out units with less than a quarter of the median rows: days that the reference cuts short."""
     rows = np.array([int(unit.amount[0]) if len(unit.place) else 0 for unit in units])
-    return [unit for unit, count in zip(units, rows, strict=True) if count * 4 >= np.median(rows)]
+    return [number for number, count in enumerate(rows.tolist()) if count * 4 >= np.median(rows)]
 
 
-def _sequence(units: int) -> Ints:
+def sequence(units: int) -> Ints:
     """Return the resampled order of units: runs of a week, from anywhere in the reference, one after the other."""
     random = np.random.default_rng(_SEED)
-    starts = random.integers(units, size=_STEPS // _BLOCK + 1)
-    return (starts[:, None] + np.arange(_BLOCK)).ravel()[:_STEPS] % units
+    starts = random.integers(units, size=_SERIES // _BLOCK + 1)
+    return (starts[:, None] + np.arange(_BLOCK)).ravel()[:_SERIES] % units
 
 
-def _sizes(
-    model: Model, bins: ModelBins, units: list[Counts], steps: int
-) -> tuple[dict[tuple[str, str], Floats], dict[str, Floats]]:
-    """Return sizes per (column, method), and values per column, in each resampled window."""
-    order = _sequence(len(units))
-    windows = [order[end - steps : end] for end in range(steps, len(order) + 1)]
-    all_rows = _matrix(bins, units, "rows")[:, 0]
-    enough = [int(all_rows[window].sum()) >= model.drift.min_rows for window in windows]
-    sizes: dict[tuple[str, str], Floats] = {}
-    rows: dict[str, Floats] = {}
-    for name, own in bins_of(bins).items():
-        methods = model.drift.numeric if isinstance(own, NumericBins) else model.drift.categorical
-        learned = [method for method in methods if model.drift.threshold.is_calibrated(method)]
-        column = _matrix(bins, units, name)
-        total = column.sum(axis=0)
-        rows[name] = np.zeros(len(windows))
-        sizes |= {(name, method): np.full(len(windows), np.nan) for method in learned}
-        for number, window in enumerate(windows):
-            if enough[number]:
-                pair = _leave_out(own, column, total, window)
-                rows[name][number] = pair[1].rows
-                if min(pair[0].rows, pair[1].rows) >= model.drift.min_rows:
-                    for method in learned:
-                        sizes[name, method][number] = size(method, *pair)
-    return sizes, rows
+def _resampled(steps: int, count: int) -> Pairs | None:
+    """Return resampled windows against all units but their own."""
+    if count < max(LEAST_UNITS, 2 * steps):
+        return None
+    order = sequence(count)
+    windows = np.array([order[end - steps : end] for end in range(steps, len(order) + 1)])
+    times = np.zeros((len(windows), count))
+    np.add.at(times, (np.arange(len(windows))[:, None], windows), 1.0)
+    different, which = np.unique(times, axis=0, return_inverse=True)
+    return Pairs(None, sparse.csr_array(different), which.ravel())
 
 
-def _leave_out(bins: Bins, column: Ints, total: Ints, window: Ints) -> tuple[Sample, Sample]:
-    """Return the reference without the window's units, and the window; what only they had is unseen then."""
-    reference = total - column[np.unique(window)].sum(axis=0)
-    current = column[window].sum(axis=0)
+def _consecutive(steps: int, lag: int, count: int) -> Pairs | None:
+    """Return windows as they were in time, against what was `lag` units before; runs of them where they are many."""
+    first = np.arange(lag, count - steps + 1)
+    if len(first) < max(LEAST_UNITS, 4 * steps):
+        return None
+    if len(first) > 2 * _SERIES:
+        first = first[sequence(len(first))]
+    ahead = np.arange(count) - first[:, None]
+    window = (ahead >= 0) & (ahead < steps)
+    baseline = (ahead >= -lag) & (ahead < steps - lag)
+    baselines, windows = (sparse.csr_array(part.astype(np.float64)) for part in (baseline, window))
+    return Pairs(baselines, windows, np.arange(len(first)))
+
+
+Series = dict[tuple[str, str], tuple[Floats, Floats]]  # (column, method) -> size and rows of each step
+
+
+def _series(
+    model: Model, bins: ModelBins, units: Units, kept: Mapping[int, list[int]], plans: Sequence[Plan]
+) -> dict[int, Series]:
+    """Return per plan (its number) the sizes of each column and method, and the rows they are of, step by step."""
+    found: dict[int, Series] = {}
+    for unit, numbers in kept.items():
+        own = [units[unit][number] for number in numbers]
+        for name, column_bins in bins_of(bins).items():
+            methods = model.drift.numeric if isinstance(column_bins, NumericBins) else model.drift.categorical
+            learned = [method for method in methods if model.drift.threshold.is_calibrated(method)]
+            side = _side(column_bins, matrix(bins, own, name))
+            for number, plan in enumerate(plans):
+                if units_of(plan.seconds) == unit:
+                    series = found.setdefault(number, {})
+                    for method, pair in _measure(side, plan.pairs, learned, model.drift.min_rows).items():
+                        series[name, method] = pair
+    return found
+
+
+def _measure(side: Side, pairs: Pairs, methods: Sequence[str], least: int) -> dict[str, tuple[Floats, Floats]]:
+    """Return per method the size of each step, NaN where a side has fewer than `least` rows, and the rows."""
+    window = side.merged(pairs.window)
+    other = None if pairs.baseline is None else side.merged(pairs.baseline).measured_by(side)
+    baseline = side.without(pairs.window) if other is None else other
+    if pairs.baseline is None and not side.cells.shape[1]:
+        lost = baseline.bins[:, :-1] == 0
+        moved = np.where(lost, window.bins[:, :-1], 0.0)
+        unseen = window.bins[:, -1] + moved.sum(axis=1)
+        window = Side(np.column_stack([window.bins[:, :-1] - moved, unseen]), window.cells, window.totals)
+    known = np.minimum(baseline.rows, window.rows) >= max(least, 1)
+    known &= np.count_nonzero(side.rows) >= LEAST_UNITS
+    rows = np.zeros(len(known))
+    rows[known] = 1 / (1 / baseline.rows[known] + 1 / window.rows[known])
+    found = {}
+    for method in methods:
+        size = np.full(len(known), np.nan)
+        size[known] = sizes(method, baseline.chosen(known), window.chosen(known))
+        found[method] = size[pairs.order], rows[pairs.order]
+    return found
+
+
+def _side(bins: Bins, table: Ints) -> Side:
+    """Return a column's counts per unit, its cells merged to at most 256 of about the same rows."""
     if isinstance(bins, CategoryBins):
-        lost = np.flatnonzero(reference[: bins.unseen] == 0)
-        current[bins.unseen] += current[lost].sum()
-        current[lost] = 0
-    return sample(bins, reference), sample(bins, current)
+        empty = np.empty((len(table), 0))
+        return Side(table[:, : bins.unseen + 1].astype(np.float64), empty, empty)
+    own = [sample(bins, row) for row in table]
+    cells = np.array([one.cells for one in own], np.float64)
+    sums = np.array([one.sums for one in own])
+    mass = cells.sum(axis=0)
+    used = np.flatnonzero(mass)
+    group = np.floor((np.cumsum(mass) - mass / 2)[used] / max(mass.sum(), 1.0) * _MOST_CELLS)
+    starts = np.flatnonzero(np.diff(group, prepend=-1)) if len(used) > _MOST_CELLS else np.arange(len(used))
+    merged = [np.add.reduceat(part[:, used], starts, axis=1) for part in (cells, sums)]
+    return Side(np.array([one.bins for one in own], np.float64), *merged)
 
 
-def _matrix(bins: ModelBins, units: list[Counts], name: str) -> Ints:
+def matrix(bins: ModelBins, units: Sequence[Counts], name: str) -> Ints:
     """Return a column's counts per unit, units x places; of a classifier's label, units x (classes + 2)."""
     if name == "label" and isinstance(bins.outcomes, ClassBins):
         known = len(bins.outcomes.classes)
-        confusion = _matrix(bins, units, "outcome")[:, : bins.outcomes.losses].reshape(len(units), known, known + 1)
+        confusion = matrix(bins, units, "outcome")[:, : bins.outcomes.losses].reshape(len(units), known, known + 1)
         return np.pad(confusion.sum(axis=2), ((0, 0), (0, 2)))
     start, length = bins.span(name)
     table = np.zeros((len(units), length), np.int64)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from exporter.baseline import Baseline, fit
+from exporter.baseline import Baseline
 from exporter.derive import Embedding, names
 from exporter.drift.thresholds import in_force
 from exporter.drift.univariate import Sample
@@ -20,6 +20,7 @@ from exporter.profile.batch import Log, read_labels, read_log
 from exporter.profile.counts import add_into, gather
 from exporter.profile.numeric import NumericBins
 from exporter.quality import quality
+from exporter.reference import fit
 from exporter.rows import SECOND, NumericColumn
 from exporter.schema import Schema, SchemaError, origin, tells_missing
 from exporter.settings import Model

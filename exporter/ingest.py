@@ -13,12 +13,13 @@ from itertools import groupby
 import pyarrow as pa
 
 from exporter import ledger
-from exporter.baseline import Baseline, dump, fit, learning_hash, restore, settings_hash
+from exporter.baseline import Baseline, dump, learning_hash, restore, settings_hash
 from exporter.evaluate.performance import bounds
 from exporter.evaluate.views import View, rows
 from exporter.ledger import Deltas, Limits
 from exporter.profile.batch import read_labels, read_log
 from exporter.readings import Readings
+from exporter.reference import fit
 from exporter.rows import SECOND
 from exporter.schema import SchemaError
 from exporter.settings import Model, Source

@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from exporter.baseline import Baseline, select, usable
+from exporter.baseline import Baseline
 from exporter.profile.batch import Labels, Log
 from exporter.profile.counts import Counts, Placed, add, gather, keep_rows, negative
 from exporter.profile.outcome import Outcomes
+from exporter.reference import select, usable
 from exporter.rows import NO_TIME, SECOND, Ints, local_days
 from exporter.store import Due, Prediction, Transaction
 from exporter.store.tables import Key

@@ -12,7 +12,7 @@ from exporter.profile.model import Bins
 from exporter.quality_bounds import QualityBounds, bound
 from exporter.readings import Readings
 from exporter.rows import Ints
-from exporter.schema import origin, tells_missing
+from exporter.schema import tells_missing
 from exporter.settings import Bound, Model, Quality
 
 CHECKS = ("missing", "unseen", "out_of_range", "invalid")

@@ -9,19 +9,20 @@ first kind and each check of the second.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import special
 
-from exporter.calibrate import _matrix, _sequence
-from exporter.drift.calibration import _height
+from exporter.calibrate import ALIKE, DAY, matrix, sequence, units_of, whole
+from exporter.drift.calibration import LEAST_UNITS, height_of
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.counts import Counts
 from exporter.profile.model import ModelBins
 from exporter.profile.numeric import NumericBins
 from exporter.rows import Floats, Ints
+from exporter.settings import Model
 
 EFFECT = 0.01  # smallest rise of a share that ever counts,
 RISE = 0.2  # or this part of the reference's own share, if that is more
@@ -117,7 +118,7 @@ def _steady(shares: Mapping[Key, Floats], rows: Floats, rate: float, units: int)
     center = np.nanmean(logits, axis=1)
     spread = np.maximum(np.nanstd(logits, axis=1, ddof=1), 1e-9)
     largest = np.max((logits - center[:, None]) / spread[:, None], axis=0)
-    height = _height(largest[np.isfinite(largest)], rate, units)
+    height = height_of(largest[np.isfinite(largest)], rate, units / ALIKE)
     return dict(zip(shares, special.expit(center + height * spread).tolist(), strict=True))
 
 
@@ -144,19 +145,34 @@ def _rare(largest: Floats, rows: Floats, rate: float, units: int) -> float:
     return float(special.expit(sizes.mean() + height * spread))
 
 
-def resampled(bins: ModelBins, units: list[Counts], steps: int, min_rows: int) -> tuple[dict[Key, Floats], Floats]:
+def learn_windows(model: Model, bins: ModelBins, units: Mapping[int, Sequence[Counts]]) -> dict[str, QualityBounds]:
+    """Learn the bounds of each window that the reference has enough units for; half of the budget is theirs."""
+    found = {}
+    rate = min(model.drift.threshold.false_alarms.values())
+    for window in model.windows:
+        unit = units_of(window.seconds)
+        own = [units[unit][i] for i in whole(units[unit])] if unit in units else []
+        steps = window.seconds // unit
+        if len(own) >= max(LEAST_UNITS, 2 * steps):
+            shares, rows = resampled(bins, own, steps, model.drift.min_rows)
+            allowed = rate * unit / len(model.windows) / 2
+            found[window.name] = learn(shares, rows, allowed, max(len(own) * unit // DAY, 1))
+    return found
+
+
+def resampled(bins: ModelBins, units: Sequence[Counts], steps: int, min_rows: int) -> tuple[dict[Key, Floats], Floats]:
     """Return the share per (feature, check), and the rows, of each resampled window of so many units.
 
     What only the window's own units had is unseen or out of range: they are left out of the reference. Windows with
     fewer than `min_rows` rows are NaN.
     """
-    order = _sequence(len(units))
+    order = sequence(len(units))
     windows = np.array([order[end - steps : end] for end in range(steps, len(order) + 1)])
-    rows = _matrix(bins, units, "rows")[:, 0][windows].sum(axis=1).astype(np.float64)
+    rows = matrix(bins, units, "rows")[:, 0][windows].sum(axis=1).astype(np.float64)
     judged = np.where(rows >= max(min_rows, 1), rows, np.nan)
     found: dict[Key, Floats] = {}
     for name, own in bins.features.items():
-        column = _matrix(bins, units, f"feature:{name}")
+        column = matrix(bins, units, f"feature:{name}")
         for check, bad in _bad_rows(own, column, windows):
             found[name, check] = bad / judged
     return found, rows

@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from exporter.drift.sample import inverse_size
 from exporter.drift.univariate import METHODS, Sample
 from exporter.rows import Floats
 
 LEAST_UNITS = 14  # units of the reference (days) below which nothing can be calibrated
 _SMALLEST = 1e-6
 _LARGEST = 50.0  # log size; far beyond what any method can tell
-_ALIKE = 2.5  # days in a row that resemble each other (the weather's rhythm)
+_LEAST_KNOWN = 0.25  # share of the windows in which a column must have been judged
 _REACHABLE = 0.98  # share of the farthest that a threshold may be at
 _SAFETY = 0.6  # share of the budget that is spent: the resampled series is milder than a new year
 
@@ -29,8 +30,8 @@ _SAFETY = 0.6  # share of the budget that is spent: the resampled series is mild
 class Null(NamedTuple):
     """What one column and method do in windows of one length when nothing is wrong.
 
-    center, spread: mean and standard deviation of the log size. rows: median rows of a window.
-    mean, std: of the size itself.
+    center, spread: mean and standard deviation of the log size. rows: median of 1 / (1/n + 1/m), n and m being the
+    rows of both sides. mean, std: of the size itself.
     """
 
     center: float
@@ -41,14 +42,17 @@ class Null(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """Thresholds of one window length. nulls: (column, method) -> null. heights: severity -> standardised height.
+    """Thresholds of one window length and baseline, of what it names: the rest has no threshold.
 
-    units: independent units (days) of the reference that it was learned from.
+    nulls: (column, method) -> null. heights: severity -> standardised height. units: days that it was learned from.
     """
 
     nulls: Mapping[tuple[str, str], Null]
     heights: Mapping[str, float]
     units: int
+
+
+UNLEARNED = Calibration({}, {}, 0)  # for a baseline or segment that has no thresholds: scores without a verdict
 
 
 def size(method: str, reference: Sample, current: Sample) -> float:
@@ -58,13 +62,13 @@ def size(method: str, reference: Sample, current: Sample) -> float:
 
 
 def threshold(null: Null, height: float, method: str, reference: Sample, current: Sample) -> float | None:
-    """Return the score above which a window alarms, at its actual rows; None where the pair is blind.
+    """Return the score above which a window alarms, at the actual rows; None where the pair is blind.
 
-    With fewer rows than the reference's windows had, noise grows as the method's rate says; with more, what differs
-    from day to day stays.
+    reference: the baseline, which may be another window. With fewer rows than the learned windows had, noise grows as
+    the method's rate says; with more, what differs from day to day stays.
     """
     own = METHODS[method]
-    growth = max(1.0, null.rows / current.rows) ** own.rate
+    growth = max(1.0, null.rows * inverse_size(reference, current)) ** own.rate
     limit = max(math.exp(min(null.center + null.spread * height, _LARGEST)) * growth, own.least)
     if limit > (own.blind if own.blind is not None else _farthest(method, reference, current.rows)):
         return None
@@ -84,34 +88,42 @@ def spread_threshold(null: Null, deviations: float, method: str, reference: Samp
 
 
 def calibrate(
-    sizes: Mapping[tuple[str, str], Floats], rows: Mapping[str, Floats], allowed: Mapping[str, float], units: int
-) -> Calibration:
-    """Fit the thresholds of one window length.
+    series: Mapping[str, Mapping[tuple[str, str], tuple[Floats, Floats]]],
+    allowed: Mapping[str, float],
+    days: int,
+    examples: float,
+) -> dict[str, Calibration]:
+    """Fit the thresholds of one window length and baseline for each segment; all of them share one height.
 
-    sizes: per (column, method) the size in each of T resampled windows in time order, NaN where it was not judged.
-    rows: per column the values in each window. allowed: severity -> alarms per window step. units: days learned from.
+    series: segment -> (column, method) -> the size in each of T windows in time order, NaN where it was not judged,
+    and the effective rows of each. allowed: severity -> alarms per window step. days: learned from; examples: how many
+    of the windows are independent.
     """
-    nulls: dict[tuple[str, str], Null] = {}
+    nulls: dict[str, dict[tuple[str, str], Null]] = {}
     climbs = []
-    for key, values in sizes.items():
-        known = np.isfinite(values)
-        if known.sum() < 2:
-            continue
-        median = float(np.median(rows[key[0]][known]))
-        shrink = np.minimum(1.0, rows[key[0]] / median) ** METHODS[key[1]].rate
-        logs = np.log(np.maximum(values * shrink, _SMALLEST))
-        center, spread = float(logs[known].mean()), max(float(logs[known].std(ddof=1)), 1e-9)
-        nulls[key] = Null(center, spread, median, float(values[known].mean()), float(values[known].std(ddof=1)))
-        climbs.append(np.where(known, (logs - center) / spread, -np.inf))
+    for segment, own in series.items():
+        for key, (sizes, rows) in own.items():
+            known = np.isfinite(sizes)
+            if known.sum() < max(2, _LEAST_KNOWN * len(sizes)):
+                continue
+            median = float(np.median(rows[known]))
+            shrink = np.minimum(1.0, rows[known] / median) ** METHODS[key[1]].rate
+            logs = np.log(np.maximum(sizes[known] * shrink, _SMALLEST))
+            center, spread = float(logs.mean()), max(float(logs.std(ddof=1)), 1e-9)
+            null = Null(center, spread, median, float(sizes[known].mean()), float(sizes[known].std(ddof=1)))
+            nulls.setdefault(segment, {})[key] = null
+            climb = np.full(len(sizes), -np.inf)
+            climb[known] = (logs - center) / spread
+            climbs.append(climb)
     if not climbs:
-        return Calibration({}, {}, units)
+        return {}
     largest = np.max(climbs, axis=0)
     largest = largest[np.isfinite(largest)]
-    heights = {severity: _height(largest, rate * _SAFETY, units) for severity, rate in allowed.items()}
-    return Calibration(nulls, heights, units)
+    heights = {severity: height_of(largest, rate * _SAFETY, examples) for severity, rate in allowed.items()}
+    return {segment: Calibration(own, heights, days) for segment, own in nulls.items()}
 
 
-def _height(largest: Floats, rate: float, units: int) -> float:
+def height_of(largest: Floats, rate: float, examples: float) -> float:
     """Return the height that is climbed at most `rate` times a step, for windows that are still to come.
 
     Center and spread of each column are known from few days only, so a new window's standardised size has the tail
@@ -123,7 +135,7 @@ def _height(largest: Floats, rate: float, units: int) -> float:
     if rate * len(largest) < 1:  # rarer than the series can show: the normal tail goes on from there
         spread = max(float(largest.std(ddof=1)), 1e-9)
         lowest = max(lowest, float(largest.mean()) + spread * float(norm.isf(rate)))
-    freedom = max(units / _ALIKE - 1, 2.0)
+    freedom = max(examples - 1, 2.0)
     return float(t.isf(norm.sf(lowest), freedom)) * math.sqrt(1 + 1 / (freedom + 1))
 
 

@@ -28,6 +28,12 @@ class Sample:
         self.knots = empty if knots is None else knots
         self.rows = int(bins.sum())
 
+    def measured_by(self, reference: Sample) -> Sample:
+        """Return the same counts, with distances in the reference's standard deviations instead of their own."""
+        same = Sample(self.bins, self.cells, self.sums, self.knots)
+        same.__dict__["std"] = reference.std
+        return same
+
     @cached_property
     def shares(self) -> Floats:
         """Share of the rows per bin; zeros where there are no rows."""

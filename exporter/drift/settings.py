@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BeforeValidator, Field, create_model, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 
 from exporter import duration
 from exporter.drift.univariate import CATEGORICAL, METHODS, NUMERIC
 from exporter.fields import Levels, Settings, Severity, level, one_of
 
+REFERENCE, PREVIOUS, WEEK_AGO = "reference", "previous", "week_ago"
+Against = Literal["reference", "previous", "week_ago"]
 NumericMethod = Annotated[str, one_of("method", NUMERIC)]
 CategoricalMethod = Annotated[str, one_of("method for categories", CATEGORICAL)]
 
@@ -70,13 +72,19 @@ else:
     )
 
 
+def _baselines(value: tuple[str, ...]) -> tuple[str, ...]:
+    if REFERENCE not in value or len(set(value)) < len(value):
+        raise ValueError("the reference, and each moving baseline at most once, are expected")
+    return value
+
+
 class Drift(Settings):
     numeric: tuple[NumericMethod, ...] = ("ks", "wasserstein", "psi", "jensen_shannon")
     categorical: tuple[CategoricalMethod, ...] = ("chi2", "psi", "jensen_shannon", "l_infinity")
     multivariate: tuple[str, ...] = ()
     sequential: tuple[str, ...] = ()
+    baselines: Annotated[tuple[Against, ...], AfterValidator(_baselines)] = ("reference",)
     threshold: Thresholds = Field(default_factory=Thresholds)
-    baselines: tuple[Literal["reference", "previous", "week_ago"], ...] = ("reference", "previous", "week_ago")
     drifted_features: Levels = Levels(warning=0.5)
     min_rows: int = Field(default=200, ge=1)
     knots: int = Field(default=4096, ge=16, le=1_000_000)

@@ -47,7 +47,8 @@ def judge(
 ) -> Drift:
     """Compare two samples by each method; a score without a value is left out.
 
-    calibration: what was learned for windows of this length; None where the reference could not teach it.
+    reference: the baseline: the reference, or for a moving baseline another window. calibration: what was learned for
+    windows of this length against this baseline; None where default effects hold; what it does not name is not judged.
     """
     scores: dict[str, float] = {}
     p_values: dict[str, float] = {}
@@ -76,17 +77,18 @@ def in_force(
 ) -> dict[str, float]:
     """Return severity -> score above which a column counts as drifted; nothing where it cannot be told (blind).
 
-    In this order: the method's own constants; mean + std deviations, or the budget, as learned from the reference;
-    else the default effect. Never below what chance alone gives at these numbers of rows.
+    In this order: the method's own constants; the default effect where nothing was learned (None); else what was:
+    mean + std deviations, or the budget. Never below what chance alone gives at these numbers of rows.
     """
     method, own = METHODS[name], settings.of(name)
     noise = method.noise(reference, current, CHANCE)
-    null = calibration.nulls.get((column, name)) if calibration is not None else None
     limits: dict[str, float | None]
     if own is not None and own.std is None:
         limits = {level: method.threshold(effect, reference, current) for level, effect in own.items()}
-    elif null is None or calibration is None:
+    elif calibration is None:
         limits = {"warning": method.threshold(method.warning, reference, current)}
+    elif (null := calibration.nulls.get((column, name))) is None:
+        limits = {}
     elif own is not None and own.std is not None:
         limits = {level: spread_threshold(null, k, name, reference, current) for level, k in own.std.items()}
     else:

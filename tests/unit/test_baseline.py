@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.baseline import Baseline, dump, fit, restore
+from exporter.baseline import Baseline, dump, restore
 from exporter.profile.counts import ZERO, Counts, add, negative
+from exporter.reference import fit
 from exporter.schema import SchemaError
 from exporter.settings import Model
 from tests.unit.helpers.profiles import random_table, settings, take

@@ -12,12 +12,17 @@ import pytest
 
 from exporter import baseline, check
 from exporter.baseline import Baseline
+from exporter.calibrate import ALL, calibrations
 from exporter.collector import Board
-from exporter.drift.calibration import Null, spread_threshold, threshold
+from exporter.drift.calibration import UNLEARNED, Null, spread_threshold, threshold
+from exporter.drift.thresholds import judge
 from exporter.drift.univariate import METHODS, Sample
 from exporter.evaluate.drift import drift
 from exporter.evaluate.views import View
 from exporter.monitor import Monitor
+from exporter.parts import bins_of, sample
+from exporter.profile.batch import read_batch
+from exporter.profile.counts import Counts, add_into, gather
 from exporter.settings import Model
 from exporter.store import Store
 
@@ -64,9 +69,6 @@ def rows(seed: int, days: int, each: int = 240, shift: float = 0.0, features: in
 
 def vector(made: Baseline, own: Model, table: pa.Table) -> np.ndarray:
     """Count a table's rows."""
-    from exporter.profile.batch import read_batch
-    from exporter.profile.counts import add_into, gather
-
     dense = np.zeros(made.bins.size, np.int64)
     placed = made.bins.place_rows(read_batch(own, made.schema, table))
     add_into(dense, gather(placed, np.zeros(len(table), np.int64), 1, made.bins.size)[0])
@@ -85,7 +87,7 @@ def detected(made: Baseline, own: Model, table: pa.Table, window: str) -> dict[s
 def learned() -> tuple[Baseline, Model]:
     """Return a baseline that was learned from 60 days."""
     own = model()
-    return baseline.fit(own, rows(1, 60)), own
+    return fit(own, rows(1, 60)), own
 
 
 def test_a_year_without_change_keeps_the_budget(learned: tuple[Baseline, Model]) -> None:
@@ -112,7 +114,7 @@ def test_a_real_shift_is_found_in_one_day(learned: tuple[Baseline, Model], shift
 def test_learning_is_repeatable(learned: tuple[Baseline, Model]) -> None:
     """The same reference gives the same thresholds, to the last bit."""
     made, own = learned
-    assert baseline.fit(own, rows(1, 60)).calibrations == made.calibrations
+    assert fit(own, rows(1, 60)).calibrations == made.calibrations
 
 
 def test_the_store_gives_back_the_same_thresholds(learned: tuple[Baseline, Model]) -> None:
@@ -127,7 +129,7 @@ def test_a_tighter_budget_has_higher_thresholds() -> None:
     """Fewer alarms allowed, higher thresholds; a second severity is higher still."""
     table = rows(1, 60)
     heights = [
-        baseline.fit(model({"threshold": {"false_alarms": budget}}), table).calibrations["24h"].heights
+        fit(model({"threshold": {"false_alarms": budget}}), table).calibrations["24h"].heights
         for budget in ("10 per 30d", "1 per 30d", {"warning": "1 per 30d", "critical": "1 per 1y"})
     ]
     assert heights[0]["warning"] < heights[1]["warning"] == heights[2]["warning"] < heights[2]["critical"]
@@ -139,7 +141,7 @@ def test_what_changes_every_day_is_blind() -> None:
     day = (np.asarray(table["t"]) - START) // DAY
     table = table.append_column("date", pa.array(day.astype(float) + np.random.default_rng(0).random(len(day)) / 10))
     own = model({"numeric": ["ks", "jensen_shannon"]})
-    made = baseline.fit(own, table)
+    made = fit(own, table)
     last = table.filter(pa.array(day == 59))
     assert "date" not in detected(made, own, last, "24h")
     assert "x0" in detected(made, own, last, "24h")
@@ -155,7 +157,7 @@ def test_a_category_of_one_day_counts_as_unseen_when_that_day_is_left_out() -> N
     day = (np.asarray(table["t"]) - START) // DAY
     names = [f"day {d}" if i % 4 == 0 else "every day" for i, d in enumerate(day)]
     own = model({"categorical": ["l_infinity"]})
-    made = baseline.fit(own, table.append_column("name", pa.array(names)))
+    made = fit(own, table.append_column("name", pa.array(names)))
     future = rows(5, 1)
     future = future.append_column("name", pa.array(["new" if i % 4 == 0 else "every day" for i in range(len(future))]))
     assert detected(made, own, future, "24h")["name"] is False
@@ -165,7 +167,7 @@ def test_a_category_of_one_day_counts_as_unseen_when_that_day_is_left_out() -> N
 def test_too_few_days_fall_back_to_the_default_effects(days: int) -> None:
     """Nothing is learned from less than two weeks; the report says so."""
     own = model()
-    made = baseline.fit(own, rows(6, days))
+    made = fit(own, rows(6, days))
     assert made.calibrations == {}
     found = drift(own, made, [View("1", "24h", 0, DAY, vector(made, own, rows(7, 1, each=5000)))]).readings
     limits = {r.labels[4:6]: r.value for r in found["model_feature_drift_threshold"]}
@@ -174,13 +176,13 @@ def test_too_few_days_fall_back_to_the_default_effects(days: int) -> None:
 
 def test_a_reference_without_times_falls_back() -> None:
     """Days cannot be told apart without a timestamp."""
-    assert baseline.fit(model(), rows(6, 60).drop_columns("t")).calibrations == {}
+    assert fit(model(), rows(6, 60).drop_columns("t")).calibrations == {}
 
 
 def test_days_cut_short_are_left_out() -> None:
     """A reference that starts in the evening has one day of a few rows: no example of a day."""
     table = rows(8, 40)
-    assert baseline.fit(model(), table.slice(230)).calibrations["24h"].units == 39
+    assert fit(model(), table.slice(230)).calibrations["24h"].units == 39
 
 
 def test_a_day_is_the_models_local_day() -> None:
@@ -189,13 +191,13 @@ def test_a_day_is_the_models_local_day() -> None:
     reference = pq.read_table(folder / "reference.parquet")
     columns = {"id": "request_id", "timestamp": "timestamp", "prediction": "prediction", "features": ["distance"]}
     local = model(columns=columns, task="binary", timezone="America/New_York")
-    assert baseline.fit(local, reference).calibrations["24h"].units == 44
+    assert fit(local, reference).calibrations["24h"].units == 44
 
 
 def test_spread_rule_is_mean_plus_deviations() -> None:
     """`std: 3` is the mean over the reference's windows plus three standard deviations."""
     own = model({"numeric": ["ks"], "threshold": {"ks": {"std": 3}}})
-    made = baseline.fit(own, rows(1, 60))
+    made = fit(own, rows(1, 60))
     null = made.calibrations["24h"].nulls["feature:x0", "ks"]
     assert spread_threshold(null, 3.0, "ks", Sample(np.array([1])), Sample(np.array([1]))) == null.mean + 3 * null.std
     found = drift(own, made, [View("1", "24h", 0, DAY, vector(made, own, rows(9, 1)))]).readings
@@ -206,10 +208,12 @@ def test_spread_rule_is_mean_plus_deviations() -> None:
 def test_fewer_rows_have_a_higher_threshold_and_more_rows_not_a_lower_one() -> None:
     """Noise grows as rows get fewer; what differs from day to day stays however many they are."""
     null = Null(center=-2.0, spread=0.3, rows=1000.0, mean=0.1, std=0.05)
-    reference = Sample(np.array([50_000, 50_000]))
+    reference = Sample(np.array([10**12, 10**12]))
     at = {n: threshold(null, 3.0, "ks", reference, Sample(np.array([n // 2, n // 2]))) for n in (250, 1000, 100_000)}
     assert at[250] == pytest.approx(2 * at[1000])
-    assert at[100_000] == at[1000] == pytest.approx(np.exp(-2.0 + 0.9))
+    assert at[100_000] == pytest.approx(at[1000]) == pytest.approx(np.exp(-2.0 + 0.9))
+    half = Sample(np.array([250, 250]))  # a moving baseline of 500 rows against 500: as 250 against very many
+    assert threshold(null, 3.0, "ks", half, half) == pytest.approx(at[250])
 
 
 def test_a_new_budget_learns_again_and_keeps_the_counts(tmp_path: Path) -> None:
@@ -248,3 +252,103 @@ def test_check_says_where_thresholds_come_from(tmp_path: Path) -> None:
         }
         report, _ = check.check(model(**files))
         assert any(sentence in line for line in check.show(report))
+
+
+def days_of(made: Baseline, own: Model, table: pa.Table) -> list[np.ndarray]:
+    """Count a table's rows, each day for itself."""
+    day = (np.asarray(table["t"]) - START) // DAY
+    return [vector(made, own, table.filter(pa.array(day == d))) for d in np.unique(day)]
+
+
+def verdicts(made: Baseline, own: Model, baseline_: np.ndarray, window: np.ndarray, against: str) -> dict[str, bool]:
+    """Judge a day against another day, or against the reference; what has no threshold is not in the answer."""
+    found = {}
+    learned = made.learned.get((ALL, against), {}).get("24h", UNLEARNED)
+    for name, bins in bins_of(made.bins).items():
+        reference, *pair = (sample(bins, made.bins.part(side, name)) for side in (made.vector, baseline_, window))
+        one = judge(name, pair[0].measured_by(reference), pair[1], own.drift.numeric, own.drift.threshold, learned)
+        if one.thresholds:
+            found[name] = one.detected
+    return found
+
+
+def season(days: int, seed: int = 21, step_at: int | None = None) -> pa.Table:
+    """Return days whose level climbs by a tenth of a standard deviation a day, and jumps by 1.5 at one day."""
+    table = rows(seed, days)
+    day = (np.asarray(table["t"]) - START) // DAY
+    moved = np.asarray(table["x1"]) + 0.1 * day + (0.0 if step_at is None else 1.5 * (day >= step_at))
+    return table.set_column(table.column_names.index("x1"), "x1", pa.array(moved))
+
+
+def test_a_ramp_is_silent_against_the_day_before_and_a_step_is_found() -> None:
+    """A season goes on beyond the reference: its last days are far from it, and near to their yesterdays."""
+    own = model({"baselines": ["reference", "previous", "week_ago"]})
+    made = fit(own, season(60))
+    later = days_of(made, own, season(100, seed=22, step_at=95))[60:]
+    for against, lag in (("previous", 1), ("week_ago", 7)):
+        found = [verdicts(made, own, later[d - lag], later[d], against) for d in range(7, 40)]
+        assert all("feature:x1" in one for one in found)
+        alarms = [d for d, one in enumerate(found, 7) if one["feature:x1"]]
+        assert alarms == list(range(35, 35 + lag))[: 40 - 35]
+
+
+def test_baselines_that_are_learned() -> None:
+    """A week has no week ago but the previous one; 14 pairs and four weeks of them are needed."""
+    own = model({"baselines": ["reference", "previous", "week_ago"]})
+    found = {
+        days: {key[1]: set(one) for key, one in fit(own, rows(1, days)).learned.items()}
+        for days in (14, 15, 21, 40, 41)
+    }
+    assert found[14] == {"reference": {"24h", "7d"}}
+    assert found[15] == found[14] | {"previous": {"24h"}}
+    assert found[21] == found[40] == found[15] | {"week_ago": {"24h"}}
+    assert found[41] == found[21] | {"previous": {"24h", "7d"}}
+
+
+def test_a_window_without_learned_thresholds_has_scores_and_no_verdict() -> None:
+    """What nobody learned is not silently within its bounds."""
+    own = model()
+    made = fit(own, rows(1, 20))
+    one, other = days_of(made, own, rows(2, 2))
+    assert verdicts(made, own, one, other, "nothing like it") == {}
+
+
+def test_more_baselines_share_the_budget() -> None:
+    """Each (window, baseline) in force has its part, so the reference's thresholds are higher with more of them."""
+    table = rows(1, 60)
+    alone = fit(model({"baselines": ["reference"]}), table).calibrations
+    shared = fit(model({"baselines": ["reference", "previous", "week_ago"]}), table).calibrations
+    for window in ("24h", "7d"):
+        assert shared[window].nulls == alone[window].nulls
+        assert shared[window].heights["warning"] > alone[window].heights["warning"]
+
+
+def units_by(made: Baseline, own: Model, table: pa.Table, chosen: np.ndarray, days: int) -> list[Counts]:
+    """Return the profiles of some rows, day by day; empty where there is none."""
+    table = table.filter(pa.array(chosen))
+    placed = made.bins.place_rows(read_batch(own, made.schema, table))
+    return gather(placed, (np.asarray(table["t"]) - START) // DAY, days, made.bins.size)
+
+
+def test_segments_have_nulls_of_their_own_and_one_height() -> None:
+    """Half of the budget is theirs; a segment that is hardly ever there learns nothing."""
+    table = rows(1, 60, each=1200)
+    own = model()
+    made = fit(own, table)
+    number = np.arange(len(table))
+    day = (np.asarray(table["t"]) - START) // DAY
+    chosen = {"even": number % 2 == 0, "odd": number % 2 == 1, "rare": (day < 5) & (number % 3 == 0)}
+    units = {DAY: units_by(made, own, table, np.ones(len(table), np.bool_), 60)}
+    segments = {name: {DAY: units_by(made, own, table, rows_, 60)} for name, rows_ in chosen.items()}
+    found = calibrations(own, made.bins, units, segments)
+    assert set(found) == {(ALL, against) for against in own.drift.baselines} | {
+        ("even", "reference"),
+        ("odd", "reference"),
+    }
+    even, odd, every = (found[name, "reference"]["24h"] for name in ("even", "odd", ALL))
+    assert even.heights == odd.heights != every.heights
+    assert even.nulls != odd.nulls
+    assert even.nulls.keys() == every.nulls.keys()
+    assert even.nulls["feature:x0", "ks"].rows == pytest.approx(600, rel=0.03)
+    assert every.nulls == calibrations(own, made.bins, units)[ALL, "reference"]["24h"].nulls
+    assert every.heights["warning"] > calibrations(own, made.bins, units)[ALL, "reference"]["24h"].heights["warning"]

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
 from exporter import derive
-from exporter.baseline import dump, fit, restore
+from exporter.baseline import dump, restore
 from exporter.derive import Embedding, fit_embedding, fit_text, from_json, names, to_json
 from exporter.profile.batch import read_batch
 from exporter.profile.counts import ZERO, add
+from exporter.reference import fit
 from exporter.rows import NumericColumn
 from exporter.schema import groups, origin, tells_missing
 from tests.unit.helpers.profiles import random_table, settings, take

@@ -11,7 +11,6 @@ from scipy import stats
 
 from exporter import baseline as baselines
 from exporter import rows
-from exporter.baseline import fit
 from exporter.drift import bins
 from exporter.drift.univariate import CATEGORICAL, METHODS, NUMERIC, Sample
 from exporter.evaluate.drift import drift
@@ -19,6 +18,7 @@ from exporter.evaluate.views import View
 from exporter.profile import numeric
 from exporter.profile.counts import add_into
 from exporter.readings import Readings
+from exporter.reference import fit
 from tests.unit.helpers.bounds import ks_bound, wasserstein_interval
 from tests.unit.helpers.by_rows import binned, statistics
 from tests.unit.helpers.judging import judge

@@ -16,10 +16,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from exporter import ledger
-from exporter.baseline import Baseline, fit
+from exporter.baseline import Baseline
 from exporter.ledger import Limits
 from exporter.profile.batch import read_labels, read_log
 from exporter.profile.counts import Counts, add
+from exporter.reference import fit
 from exporter.settings import Model
 from exporter.store import Store, Transaction
 from tests.unit.helpers.profiles import random_table, settings, take

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.baseline import fit
 from exporter.evaluate.views import View
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.counts import add_into
 from exporter.quality import bound_in_force, quality, shares
 from exporter.quality_bounds import QualityBounds
+from exporter.reference import fit
 from exporter.settings import Bound
 from tests.unit.helpers.profiles import (
     category_vector,

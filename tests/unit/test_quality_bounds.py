@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from exporter.calibrate import sequence
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.counts import Counts
 from exporter.profile.model import ModelBins
@@ -118,9 +119,8 @@ def test_a_window_is_compared_with_the_other_days(steps):
     days[4][1][:2] = [1, 1]
     model, profiles, _ = units(days)
     shares, rows = resampled(model, profiles, steps, 1)
-    from exporter.calibrate import _sequence
 
-    order = _sequence(20)
+    order = sequence(20)
     for number, end in enumerate(range(steps, len(order) + 1)):
         window = order[end - steps : end].tolist()
         inside = np.concatenate([days[d][0] for d in window])

@@ -11,13 +11,14 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 
 from exporter import rows
-from exporter.baseline import Baseline, select, usable
+from exporter.baseline import Baseline
 from exporter.drift.univariate import Sample
 from exporter.profile import categorical, numeric
 from exporter.profile.batch import as_outcomes, labels_of, read_batch
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.counts import Counts, Placed, add_into, gather
 from exporter.profile.numeric import NumericBins
+from exporter.reference import select, usable
 from exporter.rows import Ints
 from exporter.settings import Model
 

@@ -1,0 +1,160 @@
+"""Reference rows -> the baseline. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+
+from exporter.baseline import Baseline, dense
+from exporter.calibrate import DAY, calibrations, units_of
+from exporter.history import Day, describe
+from exporter.importance import measure
+from exporter.profile import categorical, numeric
+from exporter.profile.batch import as_outcomes, labels_of, read_batch
+from exporter.profile.counts import Counts, Placed, gather, keep_rows
+from exporter.profile.model import Batch, Bins, Column, ModelBins
+from exporter.profile.outcome import ClassBins, Outcomes, RegressionBins
+from exporter.quality_bounds import learn_windows
+from exporter.rows import NO_TIME, SECOND, Bools, CategoryColumn, Ints, local_days, times
+from exporter.schema import Schema, SchemaError, infer
+from exporter.segments import Segments
+from exporter.segments import fit as fit_segments
+from exporter.settings import Model
+
+
+def fit(model: Model, reference: pa.Table) -> Baseline:
+    """Make the baseline of a model; raises SchemaError where the reference cannot serve."""
+    if not len(reference):
+        raise SchemaError("the reference has no rows")
+    schema = infer(model, reference)
+    batch = read_batch(model, schema, reference, own=True)
+    label, _ = labels_of(model, schema, reference, Counter())
+    bins, schema = _fit_bins(model, schema, batch, as_outcomes(schema, batch, label), label is not None)
+    batch = batch._replace(features={name: batch.features[name] for name in schema.features})
+    placed = bins.place_rows(batch)
+    outcomes = as_outcomes(schema, batch, label)
+    labelled = usable(bins, outcomes)
+    rows = np.flatnonzero(labelled)
+    for part in bins.place_outcomes(select(outcomes, labelled)):
+        placed.append(part._replace(row=rows[part.row]))
+    counts = gather(placed, np.zeros(batch.rows, np.int64), 1, bins.size)[0]
+    timestamp = _timestamps(model, reference)
+    units, days = _units(model, bins, placed, timestamp)
+    segments = fit_segments(model.columns.segments, reference, model.max_segments)
+    members = segments.members(reference)
+    of_segments = {
+        name: _units(model, bins, placed, timestamp, column == number)[0]
+        for column in members.T
+        for number, name in enumerate(segments.names)
+        if (column == number).any()
+    }
+    return Baseline(
+        schema=schema,
+        bins=bins,
+        counts=counts,
+        segments=segments,
+        slices=_slices(segments, bins, placed, members),
+        newest=_newest(timestamp),
+        learned=calibrations(model, bins, units, of_segments),
+        quality=learn_windows(model, bins, units),
+        days=_days(model, bins, counts, dict(zip(days, units.get(DAY, []), strict=True))),
+        importance=measure(batch, outcomes, model.task),
+    )
+
+
+def _slices(segments: Segments, bins: ModelBins, placed: list[Placed], members: Ints) -> dict[str, Counts]:
+    """Count the reference's rows in each slice."""
+    found: dict[str, Counts] = {}
+    for column in members.T:
+        counted = gather(placed, column, len(segments.names), bins.size)
+        found |= {name: own for name, own in zip(segments.names, counted, strict=True) if len(own.place)}
+    return found
+
+
+def usable(bins: ModelBins, outcomes: Outcomes) -> np.ndarray:
+    """Return which rows have a label, and a prediction that it can be compared with."""
+    known = ~np.isnan(outcomes.label)
+    return known if isinstance(bins.outcomes, ClassBins) else known & ~np.isnan(outcomes.prediction)
+
+
+def select(outcomes: Outcomes, rows: np.ndarray) -> Outcomes:
+    """Return some of the rows."""
+    return Outcomes(outcomes.prediction[rows], outcomes.label[rows], outcomes.scores[rows])
+
+
+def _fit_bins(
+    model: Model, schema: Schema, batch: Batch, outcomes: Outcomes, labelled: bool
+) -> tuple[ModelBins, Schema]:
+    most = model.drift.knots
+    features: dict[str, Bins] = {}
+    skipped = dict(schema.skipped)
+    for name, column in batch.features.items():
+        try:
+            features[name] = _fit_column(column, most)
+        except ValueError as error:
+            skipped[name] = str(error)
+    try:
+        prediction = _fit_column(batch.prediction, most)
+        scores = tuple(numeric.fit(s.values[s.valid & ~np.isnan(s.values)], most) for s in batch.scores)
+    except ValueError as error:
+        raise SchemaError(f"the reference's prediction and score columns are needed: {error}") from error
+    label = None
+    known: ClassBins | RegressionBins | None = None
+    if schema.classes:
+        known = ClassBins(schema.classes, tuple(map(numeric.beyond, scores))) if model.columns.label else None
+    elif labelled and (values := outcomes.label[~np.isnan(outcomes.label)]).size:
+        label = numeric.fit(values, most)
+        known = RegressionBins(float(values.mean()), float(values.std()) or 1.0)
+    kinds = {name: schema.features[name] for name in features}
+    return ModelBins(features, prediction, scores, label, known), schema._replace(features=kinds, skipped=skipped)
+
+
+def _fit_column(column: Column, most: int) -> Bins:
+    if isinstance(column, CategoryColumn):
+        return categorical.fit(column.names, column.codes)
+    return numeric.fit(column.values[column.valid & ~np.isnan(column.values)], most)
+
+
+def _timestamps(model: Model, reference: pa.Table) -> Ints:
+    """Return the reference's event times in microseconds; none at all where it has no such column."""
+    if model.columns.timestamp not in reference.column_names:
+        return np.full(len(reference), NO_TIME, np.int64)
+    return times(reference[model.columns.timestamp], model.columns.timezone)
+
+
+def _newest(timestamp: Ints) -> float | None:
+    newest = int(timestamp.max())
+    return None if newest == NO_TIME else newest / SECOND
+
+
+def _days(model: Model, bins: ModelBins, counts: Counts, days: Mapping[int, Counts]) -> dict[int, Day]:
+    """Describe the reference's own days."""
+    reference = dense(bins, counts)
+    return {day: describe(model, bins, reference, dense(bins, own)) for day, own in days.items()}
+
+
+def _units(
+    model: Model, bins: ModelBins, placed: list[Placed], timestamp: Ints, own: Bools | None = None
+) -> tuple[dict[int, list[Counts]], list[int]]:
+    """Cut the reference into its units of time (seconds -> profiles in order), and number its days.
+
+    A day is the model's local day. own: rows to count; units without any are empty.
+    """
+    known = timestamp != NO_TIME
+    if not known.any():
+        return {}, []
+    rows = [keep_rows(part, known if own is None else known & own) for part in placed]
+    found: dict[int, list[Counts]] = {}
+    days: list[int] = []
+    for unit in {DAY, *(units_of(window.seconds) for window in model.windows)}:
+        start = local_days(timestamp, known, model.timezone) if unit == DAY else timestamp // (unit * SECOND)
+        starts, group = np.unique(start[known], return_inverse=True)
+        groups = np.zeros(len(timestamp), np.int64)
+        groups[known] = group
+        found[unit] = gather(rows, groups, len(starts), bins.size)
+        if unit == DAY:
+            days = starts.tolist()
+    return found, days
