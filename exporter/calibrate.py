@@ -176,13 +176,11 @@ def _series(
 def _measure(side: Side, pairs: Pairs, methods: Sequence[str], least: int) -> dict[str, tuple[Floats, Floats]]:
     """Return per method the size of each step, NaN where a side has fewer than `least` rows, and the rows."""
     window = side.merged(pairs.window)
-    other = None if pairs.baseline is None else side.merged(pairs.baseline).measured_by(side)
-    baseline = side.without(pairs.window) if other is None else other
-    if pairs.baseline is None and not side.cells.shape[1]:
-        lost = baseline.bins[:, :-1] == 0
-        moved = np.where(lost, window.bins[:, :-1], 0.0)
-        unseen = window.bins[:, -1] + moved.sum(axis=1)
-        window = Side(np.column_stack([window.bins[:, :-1] - moved, unseen]), window.cells, window.totals)
+    if pairs.baseline is not None:
+        baseline = side.merged(pairs.baseline).measured_by(side)
+    else:
+        baseline = side.without(pairs.window)
+        window = window if side.cells.shape[1] else _unseen(baseline, window)
     known = np.minimum(baseline.rows, window.rows) >= max(least, 1)
     known &= np.count_nonzero(side.rows) >= LEAST_UNITS
     rows = np.zeros(len(known))
@@ -193,6 +191,13 @@ def _measure(side: Side, pairs: Pairs, methods: Sequence[str], least: int) -> di
         size[known] = sizes(method, baseline.chosen(known), window.chosen(known))
         found[method] = size[pairs.order], rows[pairs.order]
     return found
+
+
+def _unseen(reference: Side, window: Side) -> Side:
+    """Return a window's categories; those that only the window's own units had are unseen without them."""
+    lost = np.where(reference.bins[:, :-1] == 0, window.bins[:, :-1], 0.0)
+    unseen = window.bins[:, -1] + lost.sum(axis=1)
+    return Side(np.column_stack([window.bins[:, :-1] - lost, unseen]), window.cells, window.totals)
 
 
 def _side(bins: Bins, table: Ints) -> Side:

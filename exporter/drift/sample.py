@@ -31,7 +31,8 @@ class Sample:
     def measured_by(self, reference: Sample) -> Sample:
         """Return the same counts, with distances in the reference's standard deviations instead of their own."""
         same = Sample(self.bins, self.cells, self.sums, self.knots)
-        same.__dict__["std"] = reference.std
+        if len(reference.cells) and reference.rows:
+            same.__dict__["std"] = reference.std
         return same
 
     @cached_property

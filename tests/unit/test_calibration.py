@@ -23,6 +23,7 @@ from exporter.monitor import Monitor
 from exporter.parts import bins_of, sample
 from exporter.profile.batch import read_batch
 from exporter.profile.counts import Counts, add_into, gather
+from exporter.reference import fit
 from exporter.settings import Model
 from exporter.store import Store
 
@@ -333,7 +334,7 @@ def units_by(made: Baseline, own: Model, table: pa.Table, chosen: np.ndarray, da
 def test_segments_have_nulls_of_their_own_and_one_height() -> None:
     """Half of the budget is theirs; a segment that is hardly ever there learns nothing."""
     table = rows(1, 60, each=1200)
-    own = model()
+    own = model({"threshold": {"false_alarms": "10 per 30d"}})
     made = fit(own, table)
     number = np.arange(len(table))
     day = (np.asarray(table["t"]) - START) // DAY
