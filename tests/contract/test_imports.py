@@ -14,9 +14,10 @@ PACKAGE = ROOT / "exporter"
 # but for the parts of a profile, which are built of each other.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("", "duration", "catalogue", "rows", "drift", "performance"),
-    ("drift.sample", "performance.tables", "fields", "derive"),
+    ("drift.sample", "performance.tables", "fields", "derive", "drift.resampling", "drift.detectors"),
     ("drift.noise",),
-    ("drift.bins", "drift.ranks"),
+    (*(f"drift.detectors.{one}" for one in ("adwin", "ddm", "ewma", "page_hinkley")),),
+    ("drift.bins", "drift.ranks", "drift.sequential"),
     ("drift.univariate",),
     ("drift.calibration", "drift.pairs", "performance.classification", "performance.regression"),
     ("drift.settings", "performance.metrics"),
