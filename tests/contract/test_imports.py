@@ -14,13 +14,14 @@ PACKAGE = ROOT / "exporter"
 # but for the parts of a profile, which are built of each other.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("", "duration", "catalogue", "rows", "drift", "performance"),
-    ("drift.sample", "performance.tables", "fields", "derive", "drift.resampling", "drift.detectors"),
+    ("drift.sample", "performance.tables", "fields", "derive", "drift.resampling", "drift.detectors", "drift.features"),
     ("drift.noise",),
     (*(f"drift.detectors.{one}" for one in ("adwin", "ddm", "ewma", "page_hinkley")),),
-    ("drift.bins", "drift.ranks", "drift.sequential"),
-    ("drift.univariate",),
+    ("drift.bins", "drift.ranks", "drift.sequential", "drift.domain", "drift.reconstruction", "drift.means"),
+    ("drift.univariate", "drift.multivariate"),
     ("drift.calibration", "drift.pairs", "performance.classification", "performance.regression"),
-    ("drift.settings", "performance.metrics"),
+    ("drift.settings", "performance.metrics", "drift.multivariate_calibration"),
+    ("drift.verdicts",),
     ("settings",),
     ("consistency",),
     ("mistakes",),
