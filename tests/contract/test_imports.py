@@ -30,7 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("profile.numeric", "profile.categorical"),
     ("profile.outcome",),
     ("profile.model",),
-    ("profile.batch", "parts"),
+    ("profile.batch", "parts", "profile.sample"),
     ("calibrate", "history", "importance"),
     ("quality_bounds",),
     ("baseline",),
