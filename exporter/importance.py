@@ -252,7 +252,7 @@ def _r2(target: Floats, said: Floats) -> float:
 def _one_thread() -> Iterator[None]:
     """Keep scikit-learn to this thread: sums in one order, and no fight for processors with other runs."""
     import sklearn.ensemble  # noqa: F401 - only what is loaded already is limited
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
+    from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1, user_api="openmp"):
         yield

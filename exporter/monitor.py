@@ -49,7 +49,7 @@ class Monitor:
         self.model = model
         self._board = board
         self.interval = interval
-        self.tasks = {name: Task() for name in tasks.TASKS}
+        self.tasks = {name: Task() for name in tasks.TASKS if name != "multivariate" or model.judges_rows}
         self._ingest = Ingest(model, store, retention, self.tasks["ingest"], replay)
         self._days = Days(model, store, results)
         self.states: dict[tuple[str, str, str], str] = {}

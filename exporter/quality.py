@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable
 
 from exporter.baseline import Baseline
 from exporter.evaluate.views import ALL, Found, View
@@ -61,13 +60,8 @@ def _limit(
     return bound(learned, feature, check, rows, reference)
 
 
-def quality(
-    model: Model,
-    baseline: Baseline,
-    views: Iterable[View],
-    learned: Mapping[str, QualityBounds] = MappingProxyType({}),
-) -> Found:
-    """Compute shares and bounds of each feature and window. learned: window -> bounds, where there are any."""
+def quality(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
+    """Compute shares and bounds of each feature and window."""
     out, states, dropped = Readings(), {}, 0
     for view in views:
         rows = int(baseline.bins.part(view.vector, "rows")[0])
@@ -78,7 +72,7 @@ def quality(
             current = shares(bins, baseline.bins.part(view.vector, f"feature:{name}"))
             if not tells_missing(baseline.schema, name):
                 reference, current = _out_of_range(reference), _out_of_range(current)
-            own = learned.get(view.window)
+            own = baseline.quality.get(view.window)
             found[name] = (current, {c: _limit(model, own, name, c, rows, share) for c, share in reference.items()})
         worst = sorted(found, key=lambda name: _excess(*found[name]), reverse=True)
         for number, name in enumerate(worst):

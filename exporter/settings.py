@@ -242,6 +242,12 @@ class Model(Settings):
         return next((step for step in _BUCKETS if step <= wish and whole % step == 0), whole)
 
     @property
+    def judges_rows(self) -> bool:
+        """Whether whole rows are compared: by a method for all features, or because a feature is an embedding."""
+        embeddings = [own for own in (self.columns.features or {}).values() if own.type == "embedding"]
+        return bool(self.drift.multivariate or embeddings)
+
+    @property
     def data_delay_seconds(self) -> float:
         """Age of the newest row that counts as stale: as configured, else the shortest window."""
         return self.data_delay or float(min(window.seconds for window in self.windows))

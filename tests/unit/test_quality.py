@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -125,16 +127,17 @@ def test_learned_bounds_replace_the_defaults_but_not_what_is_configured():
     """A blind pair has a share and no bound; windows without learned bounds keep the defaults."""
     learned = {"1h": QualityBounds({("colour", "missing"): 0.3, ("amount", "missing"): 0.95}, 30)}
     model = settings(quality={"features": {"amount": {"out_of_range": {"max": 0.5}}}})
-    baseline = fit(model, REFERENCE)
+    baseline = replace(fit(model, REFERENCE), quality=learned)
     views = [view_of(model, baseline, LOG)]
-    found = quality(model, baseline, views, learned).readings
+    found = quality(model, baseline, views).readings
     assert of(found, "model_feature_missing_ratio") == {"amount": 0, "colour": 0.25}
     assert of(found, "model_feature_missing_threshold_ratio") == {"colour": 0.3}
     assert of(found, "model_feature_out_of_range_threshold_ratio") == {"amount": 0.5}
     pinned = settings(quality={"missing": {"increase": 0.1}})
-    found = quality(pinned, baseline, views, learned).readings
+    found = quality(pinned, baseline, views).readings
     assert of(found, "model_feature_missing_threshold_ratio") == pytest.approx({"amount": 0.225, "colour": 0.1})
-    assert quality(model, baseline, views, {"7d": learned["1h"]}) == quality(model, baseline, views)
+    other = replace(baseline, quality={"7d": learned["1h"]})
+    assert quality(model, other, views) == quality(model, replace(baseline, quality={}), views)
 
 
 def test_too_few_rows_are_insufficient_and_no_rows_have_no_share():

@@ -1,0 +1,24 @@
+"""One metric family, and the labels that families share."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Kind = Literal["gauge", "counter", "histogram"]
+
+M = ("model", "model_version")
+W = (*M, "window")
+S = (*W, "segment")
+INGEST, DRIFT, QUALITY, PERFORMANCE, MULTIVARIATE, HISTORY = (
+    f"as of the last run of task {task}"
+    for task in ("ingest", "drift", "quality", "performance", "multivariate", "history")
+)
+
+
+class Family(NamedTuple):
+    """One metric family; `labels` in the order in which readings carry their values."""
+
+    name: str
+    labels: tuple[str, ...]
+    help: str
+    kind: Kind = "gauge"

@@ -1,0 +1,38 @@
+"""Performance over labelled rows."""
+
+from __future__ import annotations
+
+from exporter.catalogue.family import PERFORMANCE, Family, M, S, W
+
+FAMILIES: tuple[Family, ...] = (
+    Family(
+        "model_labels_coverage_ratio",
+        W,
+        f"Share of the window's predictions whose label is known, 0 to 1, higher is better; {PERFORMANCE}.",
+    ),
+    Family(
+        "model_performance_score",
+        (*S, "metric"),
+        f"Realised performance over the window's labelled rows, in the metric's unit; {PERFORMANCE}.",
+    ),
+    Family(
+        "model_performance_score_baseline",
+        (*M, "segment", "metric"),
+        "Performance on the reference's labelled rows, in the metric's unit.",
+    ),
+    Family(
+        "model_performance_score_min",
+        ("model", "metric", "severity"),
+        "Lowest accepted performance, in the metric's unit.",
+    ),
+    Family(
+        "model_performance_score_max",
+        ("model", "metric", "severity"),
+        "Highest accepted value of a metric where lower is better, in the metric's unit.",
+    ),
+    Family(
+        "model_confusion_rows",
+        (*W, "actual", "predicted"),
+        f"Labelled rows of the window by actual and predicted class; {PERFORMANCE}.",
+    ),
+)
