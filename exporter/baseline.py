@@ -11,9 +11,10 @@ from functools import cached_property
 
 import numpy as np
 
-from exporter import quality_bounds, segments
+from exporter import quality_bounds, row_baseline, segments
 from exporter.calibrate import ALL, Learned
 from exporter.derive import digest
+from exporter.drift import sequential
 from exporter.drift.calibration import Calibration, from_plain, to_plain
 from exporter.drift.settings import REFERENCE
 from exporter.history import Day, from_text, to_text
@@ -22,10 +23,13 @@ from exporter.profile import model as profile
 from exporter.profile.counts import ZERO, Counts, add_into, decode, encode
 from exporter.profile.model import ModelBins
 from exporter.quality_bounds import QualityBounds
+from exporter.row_baseline import RowBaseline
 from exporter.rows import Ints
 from exporter.schema import Schema, from_json, origin, to_json
 from exporter.segments import Segments
 from exporter.settings import Model
+
+_ENOUGH = 0.9
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class Baseline:
     counts, slices: the reference's profile, and that of each segment that it has rows of. newest: newest event time in
     seconds, None where it has no times. learned: (segment, baseline) -> window -> thresholds, for what it can teach.
     quality: window -> bounds of bad shares. days: what its local days (days since 1970) were like. importance: what
-    the features mean to the model, as far as the reference tells.
+    the features mean to the model, as far as the reference tells. sequential: detectors by signal. rows: whole rows to
+    compare with, where that is asked for.
     """
 
     schema: Schema
@@ -48,6 +53,8 @@ class Baseline:
     quality: Mapping[str, QualityBounds]
     days: Mapping[int, Day]
     importance: Importance | None
+    sequential: tuple[tuple[str, sequential.Learned], ...]
+    rows: RowBaseline | None
 
     @cached_property
     def vector(self) -> Ints:
@@ -62,6 +69,12 @@ class Baseline:
     def calibrations(self) -> Mapping[str, Calibration]:
         """What was learned of all rows against the reference: window -> thresholds."""
         return self.learned.get((ALL, REFERENCE), {})
+
+    @cached_property
+    def coverage(self) -> float:
+        """Share of a day's rows whose label must be known for the day's error to count: nearly the reference's."""
+        shares = [day.labelled / day.rows for day in self.days.values() if day.rows]
+        return _ENOUGH * float(np.median(shares)) if shares else 0.0
 
     def calibration(self, segment: str, against: str, window: str) -> Calibration | None:
         """Return what the reference taught of a segment, baseline and window; None where it could not."""
@@ -92,9 +105,8 @@ def dense(bins: ModelBins, counts: Counts) -> Ints:
 def settings_hash(model: Model) -> str:
     """Hash what the bins and buckets depend on; a change of it needs a new baseline and the whole log."""
     columns = model.columns.model_dump_json(exclude={"features": {"__all__": {"importance", "windows"}}})
-    return _short_hash(
-        (model.task, columns, model.drift.knots, model.bucket_seconds, model.max_segments, str(model.version))
-    )
+    sizes = (model.drift.knots, model.bucket_seconds, model.max_segments, model.judges_rows)
+    return _short_hash((model.task, columns, *sizes, str(model.version)))
 
 
 def learning_hash(model: Model) -> str:
@@ -119,6 +131,8 @@ def dump(baseline: Baseline) -> tuple[str, bytes]:
         ],
         "quality": {window: quality_bounds.to_plain(one) for window, one in baseline.quality.items()},
         "days": {str(day): to_text(own) for day, own in baseline.days.items()},
+        "sequential": [[signal, sequential.to_plain(own)] for signal, own in baseline.sequential],
+        "rows": row_baseline.to_plain(baseline.rows) if baseline.rows is not None else None,
         "importance": baseline.importance._asdict() if baseline.importance is not None else None,
     }
     return json.dumps(plain), encode(baseline.counts)
@@ -140,5 +154,7 @@ def restore(text: str, counts: bytes) -> Baseline:
         learned=learned,
         quality={window: quality_bounds.from_plain(one) for window, one in plain["quality"].items()},
         days={int(day): from_text(own) for day, own in plain["days"].items()},
+        sequential=tuple((signal, sequential.from_plain(own)) for signal, own in plain["sequential"]),
+        rows=row_baseline.from_plain(plain["rows"]) if plain["rows"] is not None else None,
         importance=Importance(**plain["importance"]) if plain["importance"] is not None else None,
     )

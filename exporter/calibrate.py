@@ -90,13 +90,19 @@ def calibrations(model: Model, bins: ModelBins, units: Units, segments: Mapping[
         for group in ([ALL], list(segments or {}) if plan.against == REFERENCE else []):
             share = sum(group == [ALL] or other.against == REFERENCE for other in plans) * (2 if segments else 1)
             allowed: dict[str, float] = {
-                severity: rate * units_of(plan.seconds) / share
+                severity: rate * budget_parts(model)["columns"] * units_of(plan.seconds) / share
                 for severity, rate in model.drift.threshold.false_alarms.items()
             }
             own = {name: series[name][number] for name in group if number in series[name]}
             for name, one in calibrate(own, allowed, plan.days, plan.examples).items():
                 found.setdefault((name, plan.against), {})[plan.window] = one
     return found
+
+
+def budget_parts(model: Model) -> dict[str, float]:
+    """Return which part of the model's budget goes where: columns' drift, bad shares, whole rows, daily signals."""
+    weights = {"columns": 4, "quality": 2, "rows": +model.judges_rows, "sequential": +bool(model.drift.sequential)}
+    return {name: weight / sum(weights.values()) for name, weight in weights.items()}
 
 
 def _plans(model: Model, counts: Mapping[int, int]) -> Iterator[Plan]:

@@ -83,8 +83,6 @@ def not_computed(config: Config) -> list[str]:
         present = {
             "columns.latency": model.columns.latency,
             "columns.error": model.columns.error,
-            "drift.multivariate": model.drift.multivariate,
-            "drift.sequential": model.drift.sequential,
             "performance.estimate": model.performance.estimate,
             "business": model.business,
             "serving": model.serving,

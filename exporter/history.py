@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from exporter.drift.bins import jensen_shannon
@@ -53,6 +54,20 @@ def describe(model: Model, bins: ModelBins, reference: Ints, vector: Ints) -> Da
         drift={name: jensen_shannon(p.reference, p.current) for name, p in features.items() if p.current.rows},
         scores=found,
     )
+
+
+def series(days: Mapping[int, Day], signal: str, coverage: float = 0.0) -> tuple[list[int], list[float], list[float]]:
+    """Return a signal's days: numbers, values and rows.
+
+    coverage: share of a day's rows whose label must be known for its error to count: labels that come late are seldom
+    like those that come first.
+    """
+    known = [
+        (day, *one.signals[signal])
+        for day, one in sorted(days.items())
+        if signal in one.signals and (signal != "error" or one.labelled >= coverage * one.rows)
+    ]
+    return [day for day, _, _ in known], [value for _, value, _ in known], [float(rows) for *_, rows in known]
 
 
 def _is_signal(model: Model, part: str) -> bool:

@@ -117,17 +117,17 @@ class Ingest:
         started = time.perf_counter()
         settings = settings_hash(model)
         with self._store.transaction() as tx:
-            stored = tx.baseline(model.name)
-        if stored is not None and not stored[0].startswith(settings):
+            stored = tx.fingerprint(model.name)
+        if stored is not None and not stored.startswith(settings):
             stored = None
         try:
             found = files.paths(model.reference.files)
             if not found:
                 raise FileNotFoundError(f"no file matches {', '.join(model.reference.files)}")
             fingerprint = f"{settings} {learning_hash(model)} {files.fingerprint(model.reference.files)}"
-            if stored is not None and stored[0] == fingerprint:
+            if stored == fingerprint:
                 record.up, record.errors = True, {}
-                return self._use(self.baseline or restore(stored[1], stored[2]))
+                return self._use(self.baseline or self._stored())
             table = files.read_all(model.reference.files)
             made = fit(model, table)
         except (OSError, ValueError, SchemaError) as error:
@@ -138,13 +138,13 @@ class Ingest:
                 ) from error
             log.error("model %s: reference: %s; the stored baseline stays in force", model.name, error)
             self._task.failures["source"] += 1
-            return self._use(self.baseline or restore(stored[1], stored[2]))
+            return self._use(self.baseline or self._stored())
         record.up, record.errors = True, {}
         record.rows += len(table)
         record.seconds = time.perf_counter() - started
         text, counts = dump(made)
         with self._store.transaction() as tx:
-            if stored is None or restore(stored[1], stored[2]).hash != made.hash:
+            if stored is None or restore(*tx.baseline(model.name)).hash != made.hash:
                 tx.forget(model.name)
                 self._windows = None
                 log.info("model %s: new baseline %s: the log is read from its start", model.name, made.hash)
@@ -152,6 +152,10 @@ class Ingest:
         for column, reason in made.schema.skipped.items():
             log.warning("model %s: column %s is not monitored: %s", model.name, column, reason)
         return self._use(made)
+
+    def _stored(self) -> Baseline:
+        with self._store.transaction() as tx:
+            return restore(*tx.baseline(self.model.name))
 
     def _use(self, baseline: Baseline) -> Baseline:
         if self.baseline is not None and self.baseline.hash != baseline.hash:
@@ -204,7 +208,7 @@ class Ingest:
                     tx.count(self.model.name, self.version or "", {("rejected", "line"): chunk.unread})
                 if chunk.table is not None:
                     self.sources[source].rows += len(chunk.table)
-                    total = ledger.merge(total, self._take(tx, baseline, source, chunk.table, limits))
+                    total = ledger.merged(total, self._take(tx, baseline, source, chunk.table, limits))
                 if chunk.position:
                     tx.set_position(self.model.name, source, path, chunk.position)
         return total

@@ -15,6 +15,7 @@ from exporter.baseline import Baseline
 from exporter.profile.batch import Labels, Log
 from exporter.profile.counts import Counts, Placed, add, gather, keep_rows, negative
 from exporter.profile.outcome import Outcomes
+from exporter.profile.sample import decode, encode, merge, take_batch
 from exporter.reference import select, usable
 from exporter.rows import NO_TIME, SECOND, Ints, local_days
 from exporter.store import Due, Prediction, Transaction
@@ -67,6 +68,7 @@ def add_log(tx: Transaction, model: str, baseline: Baseline, log: Log, limits: L
     placed += _placed_outcomes(baseline, outcomes, labelled)
     deltas = _by_bucket(baseline, placed, Where(log.version, bucket, log.slices, rows))
     _store(tx, model, deltas, limits.zone)
+    _keep_sample(tx, model, baseline, log, rows, bucket)
     _remember(tx, model, log, rows, bucket, labelled)
     newest: dict[str, int] = {}
     for row in rows.tolist():
@@ -97,7 +99,7 @@ def settle_labels(tx: Transaction, model: str, baseline: Baseline, now: float, z
         tx.settle(model, [row.id for row in due], [(row.id, row.label, row.label_time) for row in news])
         for version, count in Counter(row.version for row in changed).items():
             tx.count(model, version, {("labels", ""): count})
-        total = merge(total, deltas)
+        total = merged(total, deltas)
     return total
 
 
@@ -110,7 +112,7 @@ def _store(tx: Transaction, model: str, deltas: Deltas, zone: str) -> None:
     tx.mark_days(model, [(version, day) for (version, _), day in zip(whole, days, strict=True)])
 
 
-def merge(first: Mapping[Key, Counts], second: Mapping[Key, Counts]) -> Deltas:
+def merged(first: Mapping[Key, Counts], second: Mapping[Key, Counts]) -> Deltas:
     """Add two sets of deltas."""
     merged = dict(first)
     for key, counts in second.items():
@@ -185,6 +187,25 @@ def _placed_outcomes(baseline: Baseline, outcomes: Outcomes, chosen: np.ndarray)
     return [part._replace(row=rows[part.row]) for part in baseline.bins.place_outcomes(select(outcomes, chosen))]
 
 
+def _keep_sample(tx: Transaction, model: str, baseline: Baseline, log: Log, rows: Ints, bucket: Ints) -> None:
+    """Keep some whole rows of each bucket, where they are judged."""
+    if baseline.rows is None:
+        return
+    chosen = np.zeros(len(bucket), np.bool_)
+    chosen[rows] = True
+    where = Where(log.version, bucket, log.slices, rows)
+    keys, group = _groups(where, np.full(len(bucket), -1))
+    group[~chosen] = len(keys)  # what is not in question is a group of its own, and is dropped
+    taken = take_batch(
+        baseline.bins, log.batch, log.ids, log.timestamp, group, len(keys) + 1, baseline.rows.bucket_rows
+    )
+    own = {(version, start): sample for (version, _, start), sample in zip(keys, taken[:-1], strict=True)}
+    old = tx.samples_of(model, list(own))
+    for key, blob in old.items():
+        own[key] = merge([decode(blob), own[key]], baseline.rows.bucket_rows)
+    tx.set_samples(model, {key: encode(sample) for key, sample in own.items()})
+
+
 def _remember(tx: Transaction, model: str, log: Log, rows: Ints, bucket: Ints, labelled: np.ndarray) -> None:
     if log.ids is None:
         return
@@ -237,5 +258,5 @@ def _label_deltas(baseline: Baseline, changed: list[Due]) -> Deltas:
         placed = _placed_outcomes(baseline, outcomes, usable(baseline.bins, outcomes))
         if placed:
             deltas = _by_bucket(baseline, placed, where)
-            total = merge(total, deltas if sign > 0 else {k: negative(c) for k, c in deltas.items()})
+            total = merged(total, deltas if sign > 0 else {k: negative(c) for k, c in deltas.items()})
     return total

@@ -15,6 +15,7 @@ from exporter.baseline import Baseline
 from exporter.collector import Board
 from exporter.days import Days
 from exporter.evaluate.drift import drift
+from exporter.evaluate.history import history
 from exporter.evaluate.performance import performance
 from exporter.evaluate.views import Found, View
 from exporter.ingest import Ingest
@@ -23,6 +24,7 @@ from exporter.readings import Readings
 from exporter.settings import Model
 from exporter.store import Store
 from exporter.tasks import SourceRecord, Task, TaskError
+from exporter.whole_rows import WholeRows
 
 log = logging.getLogger("exporter.monitor")
 STATES = ("ok", "insufficient", "failed", "stale")
@@ -52,6 +54,10 @@ class Monitor:
         self.tasks = {name: Task() for name in tasks.TASKS if name != "multivariate" or model.judges_rows}
         self._ingest = Ingest(model, store, retention, self.tasks["ingest"], replay)
         self._days = Days(model, store, results)
+        self._evaluations = dict(EVALUATIONS)
+        if model.judges_rows:
+            self._evaluations["multivariate"] = WholeRows(store).judge
+        self._told = Readings()  # of the days
         self.states: dict[tuple[str, str, str], str] = {}
         self.notes: dict[str, str] = {}
         self._results: dict[tuple[str, str], Readings] = {}
@@ -72,14 +78,15 @@ class Monitor:
         views = self._ingest.views()
         results: dict[tuple[str, str], Readings] = {}
         states: dict[tuple[str, str, str], str] = {}
-        for name, judge in EVALUATIONS.items():
+        for name, judge in self._evaluations.items():
             found = self._evaluate(name, now, judge, views)
             results[self.model.name, name] = found.readings if found else Readings()
             for key in self._keys(views):
                 state = "failed" if found is None else found.states[key] if fresh else "stale"
                 states[*key, name] = state
         self.states = states
-        self._attempt("history", now, lambda: self._remember(now, fresh))
+        told = self._attempt("history", now, lambda: self._remember(now, fresh))
+        results[self.model.name, "history"] = self._told if told else Readings()
         results[self.model.name, "ingest"] = self._ingest.describe(views)
         results[self.model.name, "states"] = self._of_states()
         self._results = results | self._of_tasks()
@@ -95,8 +102,10 @@ class Monitor:
         return before or [(version, w.name) for w in self.model.windows if version is not None]
 
     def _remember(self, now: float, fresh: bool) -> None:
-        """Describe the days that are over, and forget what is too old."""
-        self._days.refresh(self._known_baseline(), now)
+        """Describe the days that are over, say what they tell, and forget what is too old."""
+        baseline = self._known_baseline()
+        if self._days.refresh(baseline, now) or not self._told:
+            self._told = history(self.model, baseline, self._days.known())
         if fresh:
             self._ingest.forget(now)
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import special
 
-from exporter.calibrate import ALIKE, DAY, matrix, sequence, units_of, whole
+from exporter.calibrate import ALIKE, DAY, budget_parts, matrix, sequence, units_of, whole
 from exporter.drift.calibration import LEAST_UNITS, height_of
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.counts import Counts
@@ -146,7 +146,7 @@ def _rare(largest: Floats, rows: Floats, rate: float, units: int) -> float:
 
 
 def learn_windows(model: Model, bins: ModelBins, units: Mapping[int, Sequence[Counts]]) -> dict[str, QualityBounds]:
-    """Learn the bounds of each window that the reference has enough units for; half of the budget is theirs."""
+    """Learn the bounds of each window that the reference has enough units for, within their part of the budget."""
     found = {}
     rate = min(model.drift.threshold.false_alarms.values())
     for window in model.windows:
@@ -155,7 +155,7 @@ def learn_windows(model: Model, bins: ModelBins, units: Mapping[int, Sequence[Co
         steps = window.seconds // unit
         if len(own) >= max(LEAST_UNITS, 2 * steps):
             shares, rows = resampled(bins, own, steps, model.drift.min_rows)
-            allowed = rate * unit / len(model.windows) / 2
+            allowed = rate * budget_parts(model)["quality"] * unit / len(model.windows)
             found[window.name] = learn(shares, rows, allowed, max(len(own) * unit // DAY, 1))
     return found
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
 
+from exporter import row_baseline
 from exporter.baseline import Baseline, dense
-from exporter.calibrate import DAY, calibrations, units_of
-from exporter.history import Day, describe
+from exporter.calibrate import DAY, budget_parts, calibrations, units_of
+from exporter.drift import sequential
+from exporter.drift.sequential import DETECTORS
+from exporter.history import Day, describe, series
 from exporter.importance import measure
 from exporter.profile import categorical, numeric
 from exporter.profile.batch import as_outcomes, labels_of, read_batch
@@ -18,6 +21,7 @@ from exporter.profile.counts import Counts, Placed, gather, keep_rows
 from exporter.profile.model import Batch, Bins, Column, ModelBins
 from exporter.profile.outcome import ClassBins, Outcomes, RegressionBins
 from exporter.quality_bounds import learn_windows
+from exporter.row_baseline import RowBaseline
 from exporter.rows import NO_TIME, SECOND, Bools, CategoryColumn, Ints, local_days, times
 from exporter.schema import Schema, SchemaError, infer
 from exporter.segments import Segments
@@ -51,6 +55,7 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
         for number, name in enumerate(segments.names)
         if (column == number).any()
     }
+    described = _days(model, bins, counts, dict(zip(days, units.get(DAY, []), strict=True)))
     return Baseline(
         schema=schema,
         bins=bins,
@@ -60,9 +65,37 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
         newest=_newest(timestamp),
         learned=calibrations(model, bins, units, of_segments),
         quality=learn_windows(model, bins, units),
-        days=_days(model, bins, counts, dict(zip(days, units.get(DAY, []), strict=True))),
+        days=described,
         importance=measure(batch, outcomes, model.task),
+        sequential=tuple(_detectors(model, described)),
+        rows=_rows(model, schema, bins, batch, timestamp),
     )
+
+
+def _detectors(model: Model, days: Mapping[int, Day]) -> Iterator[tuple[str, sequential.Learned]]:
+    """Learn each detector for each signal; those share their part of the budget evenly."""
+    signals = sorted({signal for day in days.values() for signal in day.signals})
+    pairs = [(signal, method) for signal in signals for method in model.drift.sequential if fits(model, signal, method)]
+    allowed = min(model.drift.threshold.false_alarms.values()) * DAY * budget_parts(model)["sequential"]
+    for signal, method in pairs:
+        reference = sequential.Series(*series(days, signal))
+        learned = sequential.learn(method, reference, allowed / len(pairs), rise=signal == "error")
+        if learned is not None:
+            yield signal, learned
+
+
+def fits(model: Model, signal: str, method: str) -> bool:
+    """Say whether a detector can read a signal: those of error rates read a classifier's errors alone."""
+    return not DETECTORS[method].rates or (signal == "error" and model.task != "regression")
+
+
+def _rows(model: Model, schema: Schema, bins: ModelBins, batch: Batch, timestamp: Ints) -> RowBaseline | None:
+    """Learn of whole rows, where they are judged; a row without a time is of no day."""
+    if not model.judges_rows:
+        return None
+    known = timestamp != NO_TIME
+    days = np.where(known, local_days(timestamp, known, model.timezone), NO_TIME)
+    return row_baseline.learn(model, schema, bins, batch, days)
 
 
 def _slices(segments: Segments, bins: ModelBins, placed: list[Placed], members: Ints) -> dict[str, Counts]:

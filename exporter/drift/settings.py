@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 
 from exporter import duration
+from exporter.drift.multivariate import METHODS as ROW_METHODS
+from exporter.drift.sequential import DETECTORS
 from exporter.drift.univariate import CATEGORICAL, METHODS, NUMERIC
 from exporter.fields import Levels, Settings, Severity, level, one_of
 
@@ -15,6 +17,8 @@ REFERENCE, PREVIOUS, WEEK_AGO = "reference", "previous", "week_ago"
 Against = Literal["reference", "previous", "week_ago"]
 NumericMethod = Annotated[str, one_of("method", NUMERIC)]
 CategoricalMethod = Annotated[str, one_of("method for categories", CATEGORICAL)]
+RowMethod = Annotated[str, one_of("method for whole rows", ROW_METHODS)]
+DetectorName = Annotated[str, one_of("detector", DETECTORS)]
 
 _BUDGET = re.compile(r"\s*(\d+(?:\.\d+)?)\s+per\s+(\w+)\s*")
 
@@ -81,8 +85,8 @@ def _baselines(value: tuple[str, ...]) -> tuple[str, ...]:
 class Drift(Settings):
     numeric: tuple[NumericMethod, ...] = ("ks", "wasserstein", "psi", "jensen_shannon")
     categorical: tuple[CategoricalMethod, ...] = ("chi2", "psi", "jensen_shannon", "l_infinity")
-    multivariate: tuple[str, ...] = ()
-    sequential: tuple[str, ...] = ()
+    multivariate: tuple[RowMethod, ...] = ()
+    sequential: tuple[DetectorName, ...] = ()
     baselines: Annotated[tuple[Against, ...], AfterValidator(_baselines)] = ("reference",)
     threshold: Thresholds = Field(default_factory=Thresholds)
     drifted_features: Levels = Levels(warning=0.5)

@@ -58,10 +58,16 @@ class Transaction:
                 f"move the store away; the next start reads the log again"
             )
 
-    def baseline(self, model: str) -> tuple[str, str, bytes] | None:
-        """Return fingerprint, text and counts of the stored baseline."""
-        row = self.connection.execute(sa.select(BASELINE).where(BASELINE.c.model == model)).one_or_none()
-        return None if row is None else (row.fingerprint, row.text, row.counts)
+    def fingerprint(self, model: str) -> str | None:
+        """Return which settings and files the stored baseline was made of; None where there is none."""
+        query = sa.select(BASELINE.c.fingerprint).where(BASELINE.c.model == model)
+        found: str | None = self.connection.execute(query).scalar()
+        return found
+
+    def baseline(self, model: str) -> tuple[str, bytes]:
+        """Return text and counts of the stored baseline."""
+        row = self.connection.execute(sa.select(BASELINE).where(BASELINE.c.model == model)).one()
+        return row.text, row.counts
 
     def set_baseline(self, model: str, fingerprint: str, text: str, counts: bytes) -> None:
         """Store a baseline."""
@@ -106,6 +112,16 @@ class Transaction:
         """Return (version, start, sample) of the buckets with start <= bucket < end."""
         query = sa.select(SAMPLE).where(SAMPLE.c.model == model, SAMPLE.c.start >= start, SAMPLE.c.start < end)
         return [(row.version, row.start, row.blob) for row in self.connection.execute(query)]
+
+    def samples_of(self, model: str, keys: list[tuple[str, int]]) -> dict[tuple[str, int], bytes]:
+        """Return the samples of some buckets (version, start)."""
+        found = {}
+        for version in {version for version, _ in keys}:
+            for starts in _chunks([start for own, start in keys if own == version]):
+                own = (SAMPLE.c.model == model) & (SAMPLE.c.version == version) & SAMPLE.c.start.in_(starts)
+                rows = self.connection.execute(sa.select(SAMPLE.c.start, SAMPLE.c.blob).where(own))
+                found.update({(version, row.start): row.blob for row in rows})
+        return found
 
     def set_samples(self, model: str, samples: Mapping[tuple[str, int], bytes]) -> None:
         """Store the row samples of buckets (version, start)."""

@@ -160,12 +160,12 @@ def test_any_order_repetition_and_correction_ends_in_the_same_counts(drawn):
     deltas: ledger.Deltas = {}
     for kind, what in [*events, ("settle", FAR)]:
         if kind == "log":
-            deltas = ledger.merge(deltas, add_log(store, task, without_labels(log.take(np.array(what, np.int64)))))
+            deltas = ledger.merged(deltas, add_log(store, task, without_labels(log.take(np.array(what, np.int64)))))
         elif kind == "labels":
             ids, labels, times = zip(*what, strict=True)
             add_labels(store, task, list(ids), list(labels), list(times))
         else:
-            deltas = ledger.merge(deltas, settle(store, task, what))
+            deltas = ledger.merged(deltas, settle(store, task, what))
     last = {name: label for name, label, _ in sorted(news, key=lambda one: one[2])}
     assert stored(store) == expected(task, log, last)
     assert plain(deltas) == stored(store)  # what was reported as changed is what changed
