@@ -16,7 +16,7 @@ import numpy as np
 from scipy import special
 
 from exporter.calibrate import ALIKE, DAY, budget_parts, matrix, sequence, units_of, whole
-from exporter.drift.calibration import LEAST_UNITS, height_of
+from exporter.drift.calibration import LEAST_UNITS
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.counts import Counts
 from exporter.profile.model import ModelBins
@@ -118,7 +118,7 @@ def _steady(shares: Mapping[Key, Floats], rows: Floats, rate: float, units: int)
     center = np.nanmean(logits, axis=1)
     spread = np.maximum(np.nanstd(logits, axis=1, ddof=1), 1e-9)
     largest = np.max((logits - center[:, None]) / spread[:, None], axis=0)
-    height = height_of(largest[np.isfinite(largest)], rate, units / ALIKE)
+    height = _height(largest[np.isfinite(largest)], rate, units / ALIKE)
     return dict(zip(shares, special.expit(center + height * spread).tolist(), strict=True))
 
 
@@ -158,6 +158,33 @@ def learn_windows(model: Model, bins: ModelBins, units: Mapping[int, Sequence[Co
             allowed = rate * budget_parts(model)["quality"] * unit / len(model.windows)
             found[window.name] = learn(shares, rows, allowed, max(len(own) * unit // DAY, 1))
     return found
+
+
+def _height(largest: Floats, rate: float, examples: float) -> float:
+    """Return the height that is climbed at most `rate` times a step, for windows that are still to come.
+
+    Center and spread of each column are known from few days only, so a new window's standardised size has the tail
+    of Student's t for a prediction: the height moves to the value that is as rare there as it is in a normal tail.
+    """
+    from scipy.stats import norm, t
+
+    lowest = _climbed_at_most(largest, rate * len(largest))
+    if rate * len(largest) < 1:  # rarer than the series can show: the normal tail goes on from there
+        spread = max(float(largest.std(ddof=1)), 1e-9)
+        lowest = max(lowest, float(largest.mean()) + spread * float(norm.isf(rate)))
+    freedom = max(examples - 1, 2.0)
+    return float(t.isf(norm.sf(lowest), freedom)) * math.sqrt(1 + 1 / (freedom + 1))
+
+
+def _climbed_at_most(largest: Floats, times: float) -> float:
+    """Return the lowest height with at most that many climbs over it from below."""
+    low = float(largest.max())
+    for height in np.unique(largest)[::-1]:
+        over = largest > height
+        if int((over[1:] & ~over[:-1]).sum()) + int(over[0]) > times:
+            break
+        low = float(height)
+    return low
 
 
 def resampled(bins: ModelBins, units: Sequence[Counts], steps: int, min_rows: int) -> tuple[dict[Key, Floats], Floats]:

@@ -1,10 +1,9 @@
 """Thresholds that keep a false-alarm budget, from what the reference itself does when nothing is wrong. Pure.
 
-Each score of the reference's own windows (their days taken out of the reference) is turned into a size that does not
-grow with the rows, and its logarithm standardised by column and method. One height then serves all of them: the
-largest standardised size over columns and methods is followed through a long series of resampled windows, and the
-height is the lowest that it climbs over no more often than the budget allows. Because the reference has few
-independent windows, the height is moved from the normal to Student's t tail and to the spread of a prediction.
+Each score of the reference's own windows is turned into a size that does not grow with the rows, its root is
+standardised by column and method, and one height serves all of them: what Student's t exceeds, for a prediction, as
+often as the budget allows, shared among as many tests as the columns and methods are in effect. The reasons and the
+sources are in `docs/statistics.md`.
 """
 
 from __future__ import annotations
@@ -20,18 +19,18 @@ from exporter.drift.univariate import METHODS, Sample
 from exporter.rows import Floats
 
 LEAST_UNITS = 14  # units of the reference (days) below which nothing can be calibrated
-_SMALLEST = 1e-6
-_LARGEST = 50.0  # log size; far beyond what any method can tell
+_SMALLEST = 1e-9
 _LEAST_KNOWN = 0.25  # share of the windows in which a column must have been judged
 _REACHABLE = 0.98  # share of the farthest that a threshold may be at
-_SAFETY = 0.6  # share of the budget that is spent: the resampled series is milder than a new year
+_SAFETY = 0.6  # share of the budget that is spent: a new year is less like the reference than its own days are
+_PRIOR = 5.0  # examples that the other columns' spread counts for
 
 
 class Null(NamedTuple):
     """What one column and method do in windows of one length when nothing is wrong.
 
-    center, spread: mean and standard deviation of the log size. rows: median of 1 / (1/n + 1/m), n and m being the
-    rows of both sides. mean, std: of the size itself.
+    center, spread: mean and standard deviation of the size's root (`root_of`). rows: median of 1 / (1/n + 1/m), n and
+    m being the rows of both sides. mean, std: of the size itself.
     """
 
     center: float
@@ -61,6 +60,14 @@ def size(method: str, reference: Sample, current: Sample) -> float:
     return own.size(own.score(reference, current), reference, current)
 
 
+def root_of(method: str) -> float:
+    """Return the power that makes sizes about normal: the cube root; of a squared distance the sixth.
+
+    Wilson and Hilferty (1931) take the cube root of a chi-square; days differ more than chance lets them.
+    """
+    return 1 / (6 * METHODS[method].rate)
+
+
 def threshold(null: Null, height: float, method: str, reference: Sample, current: Sample) -> float | None:
     """Return the score above which a window alarms, at the actual rows; None where the pair is blind.
 
@@ -69,7 +76,7 @@ def threshold(null: Null, height: float, method: str, reference: Sample, current
     """
     own = METHODS[method]
     growth = max(1.0, null.rows * inverse_size(reference, current)) ** own.rate
-    limit = max(math.exp(min(null.center + null.spread * height, _LARGEST)) * growth, own.least)
+    limit = max((null.center + null.spread * height) ** (1 / root_of(method)) * growth, own.least)
     if limit > (own.blind if own.blind is not None else _farthest(method, reference, current.rows)):
         return None
     return own.unsize(limit, reference, current)
@@ -87,6 +94,15 @@ def spread_threshold(null: Null, deviations: float, method: str, reference: Samp
     return METHODS[method].unsize(null.mean + deviations * null.std, reference, current)
 
 
+class _Known(NamedTuple):
+    """One column and method of a segment: the sizes' roots, NaN where unknown; what is stored but for the spread."""
+
+    segment: str
+    key: tuple[str, str]
+    roots: Floats
+    null: Null
+
+
 def calibrate(
     series: Mapping[str, Mapping[tuple[str, str], tuple[Floats, Floats]]],
     allowed: Mapping[str, float],
@@ -95,59 +111,86 @@ def calibrate(
 ) -> dict[str, Calibration]:
     """Fit the thresholds of one window length and baseline for each segment; all of them share one height.
 
-    series: segment -> (column, method) -> the size in each of T windows in time order, NaN where it was not judged,
-    and the effective rows of each. allowed: severity -> alarms per window step. days: learned from; examples: how many
-    of the windows are independent.
+    series: segment -> (column, method) -> the size in each of T windows, NaN where it was not judged, and the
+    effective rows of each. allowed: severity -> alarms per window. days: learned from; examples: how many of the
+    windows are independent.
     """
-    nulls: dict[str, dict[tuple[str, str], Null]] = {}
-    climbs = []
-    for segment, own in series.items():
-        for key, (sizes, rows) in own.items():
-            known = np.isfinite(sizes)
-            if known.sum() < max(2, _LEAST_KNOWN * len(sizes)):
-                continue
-            median = float(np.median(rows[known]))
-            shrink = np.minimum(1.0, rows[known] / median) ** METHODS[key[1]].rate
-            logs = np.log(np.maximum(sizes[known] * shrink, _SMALLEST))
-            center, spread = float(logs.mean()), max(float(logs.std(ddof=1)), 1e-9)
-            null = Null(center, spread, median, float(sizes[known].mean()), float(sizes[known].std(ddof=1)))
-            nulls.setdefault(segment, {})[key] = null
-            climb = np.full(len(sizes), -np.inf)
-            climb[known] = (logs - center) / spread
-            climbs.append(climb)
-    if not climbs:
+    known = [one for name, own in series.items() for key, pair in own.items() if (one := _known(name, key, *pair))]
+    if not known:
         return {}
-    largest = np.max(climbs, axis=0)
-    largest = largest[np.isfinite(largest)]
-    heights = {severity: height_of(largest, rate * _SAFETY, examples) for severity, rate in allowed.items()}
+    freedom = max(examples - 1, 2.0)
+    known = _moderated(known, freedom, days)
+    tests = _effective([one.roots for one in known], days)
+    heights = {name: _height(rate * _SAFETY / tests, freedom + _PRIOR) for name, rate in allowed.items()}
+    nulls: dict[str, dict[tuple[str, str], Null]] = {}
+    for one in known:
+        nulls.setdefault(one.segment, {})[one.key] = one.null
     return {segment: Calibration(own, heights, days) for segment, own in nulls.items()}
 
 
-def height_of(largest: Floats, rate: float, examples: float) -> float:
-    """Return the height that is climbed at most `rate` times a step, for windows that are still to come.
+def _known(segment: str, key: tuple[str, str], sizes: Floats, rows: Floats) -> _Known | None:
+    """Learn one column and method; None where it was judged too seldom."""
+    judged = np.isfinite(sizes)
+    if judged.sum() < max(2, _LEAST_KNOWN * len(sizes)):
+        return None
+    own = sizes[judged]
+    median = float(np.median(rows[judged]))
+    shrink = np.minimum(1.0, rows[judged] / median) ** METHODS[key[1]].rate
+    roots = np.full(len(sizes), np.nan)
+    roots[judged] = (np.maximum(own, 0.0) * shrink) ** root_of(key[1])
+    center, spread = float(np.nanmean(roots)), float(np.nanstd(roots, ddof=1))
+    return _Known(segment, key, roots, Null(center, spread, median, float(own.mean()), float(own.std(ddof=1))))
 
-    Center and spread of each column are known from few days only, so a new window's standardised size has the tail
-    of Student's t for a prediction: the height moves to the value that is as rare there as it is in a normal tail.
+
+def _moderated(known: list[_Known], freedom: float, days: int) -> list[_Known]:
+    """Widen spreads: to what the method's other columns suggest, and to what a heavy tail shows.
+
+    The variance is a weighted mean with the method's median one (moderated as in Smyth 2004), never below its own.
+    The largest root of so many days is at most as far out as the largest of as many normal values would be.
     """
-    from scipy.stats import norm, t
+    from scipy.special import ndtri
 
-    lowest = _climbed_at_most(largest, rate * len(largest))
-    if rate * len(largest) < 1:  # rarer than the series can show: the normal tail goes on from there
-        spread = max(float(largest.std(ddof=1)), 1e-9)
-        lowest = max(lowest, float(largest.mean()) + spread * float(norm.isf(rate)))
-    freedom = max(examples - 1, 2.0)
-    return float(t.isf(norm.sf(lowest), freedom)) * math.sqrt(1 + 1 / (freedom + 1))
+    farthest = -float(ndtri(1 / (max(days, 2) + 1)))
+    found = []
+    typical = {
+        method: float(np.median([one.null.spread for one in known if one.key[1] == method]))
+        for method in {one.key[1] for one in known}
+    }
+    for one in known:
+        null = one.null
+        pooled = (freedom * null.spread**2 + _PRIOR * typical[one.key[1]] ** 2) / (freedom + _PRIOR)
+        tail = (float(np.nanmax(one.roots)) - null.center) / farthest
+        spread = max(null.spread, math.sqrt(pooled), tail, _SMALLEST)
+        found.append(one._replace(null=null._replace(spread=spread)))
+    return found
 
 
-def _climbed_at_most(largest: Floats, times: float) -> float:
-    """Return the lowest height with at most that many climbs over it from below."""
-    low = float(largest.max())
-    for height in np.unique(largest)[::-1]:
-        over = largest > height
-        if int((over[1:] & ~over[:-1]).sum()) + int(over[0]) > times:
-            break
-        low = float(height)
-    return low
+def _effective(roots: list[Floats], days: int) -> float:
+    """Return how many independent tests correlated series are: K^2 over the sum of squared correlations.
+
+    Bretherton et al. (1999). The mean squared correlation of different series is corrected for that of so many
+    days of independent ones.
+    """
+    count = len(roots)
+    table = np.array(roots)
+    away = table - np.nanmean(table, axis=1, keepdims=True)
+    away[np.isnan(away)] = 0.0
+    length = np.sqrt((away**2).sum(axis=1, keepdims=True))
+    unit = np.divide(away, length, out=np.zeros_like(away), where=length > 0)
+    pairs = max(count * (count - 1), 1)
+    alike = float(((unit.T @ unit) ** 2).sum() - np.count_nonzero(length)) / pairs
+    alike = max(((days - 1) * alike - 1) / max(days - 2, 1), 0.0)
+    return count / (1 + alike * (count - 1))
+
+
+def _height(rate: float, freedom: float) -> float:
+    """Return the standardised value that a window still to come exceeds at this rate.
+
+    Center and spread are known from few examples only: Student's t, for a prediction.
+    """
+    from scipy.special import stdtrit
+
+    return -float(stdtrit(freedom, rate)) * math.sqrt(1 + 1 / (freedom + 1))
 
 
 def to_plain(found: Calibration) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class Drift(Settings):
     categorical: tuple[CategoricalMethod, ...] = ("chi2", "psi", "jensen_shannon", "l_infinity")
     multivariate: tuple[RowMethod, ...] = ()
     sequential: tuple[DetectorName, ...] = ()
-    baselines: Annotated[tuple[Against, ...], AfterValidator(_baselines)] = ("reference",)
+    baselines: Annotated[tuple[Against, ...], AfterValidator(_baselines)] = ("reference", "previous")
     threshold: Thresholds = Field(default_factory=Thresholds)
     drifted_features: Levels = Levels(warning=0.5)
     min_rows: int = Field(default=200, ge=1)

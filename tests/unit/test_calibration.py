@@ -208,11 +208,11 @@ def test_spread_rule_is_mean_plus_deviations() -> None:
 
 def test_fewer_rows_have_a_higher_threshold_and_more_rows_not_a_lower_one() -> None:
     """Noise grows as rows get fewer; what differs from day to day stays however many they are."""
-    null = Null(center=-2.0, spread=0.3, rows=1000.0, mean=0.1, std=0.05)
+    null = Null(center=0.4, spread=0.1, rows=1000.0, mean=0.1, std=0.05)
     reference = Sample(np.array([10**12, 10**12]))
     at = {n: threshold(null, 3.0, "ks", reference, Sample(np.array([n // 2, n // 2]))) for n in (250, 1000, 100_000)}
     assert at[250] == pytest.approx(2 * at[1000])
-    assert at[100_000] == pytest.approx(at[1000]) == pytest.approx(np.exp(-2.0 + 0.9))
+    assert at[100_000] == pytest.approx(at[1000]) == pytest.approx((0.4 + 0.3) ** 3)
     half = Sample(np.array([250, 250]))  # a moving baseline of 500 rows against 500: as 250 against very many
     assert threshold(null, 3.0, "ks", half, half) == pytest.approx(at[250])
 
