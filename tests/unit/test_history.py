@@ -11,10 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from exporter.baseline import Baseline
 from exporter.collector import Board
 from exporter.days import Days, bounds
+from exporter.evaluate.history import history
 from exporter.history import Day, from_text, to_text
 from exporter.monitor import Monitor
+from exporter.reference import fit
 from exporter.rows import local_days
 from exporter.settings import Model
 from exporter.store import Store
@@ -117,3 +120,66 @@ def test_days_are_kept_for_as_long_as_results(folder: Path) -> None:
 def test_a_day_comes_back_as_it_was() -> None:
     day = Day(3, 2, {"error": (0.1 + 0.2, 2)}, {"x": 1 / 3}, {"mae": 1e-300})
     assert from_text(to_text(day)) == day
+
+
+# --- what the days tell -----------------------------------------------------------------------------------------------
+
+
+def day(error: float, drift: float, labelled: int = 90) -> Day:
+    return Day(100, labelled, {"error": (error, labelled), "feature:x": (drift, 100)}, {"x": drift}, {})
+
+
+@pytest.fixture(scope="module")
+def learned() -> tuple[Model, Baseline]:
+    """Return a baseline of 40 days on which 30 % of the predictions were wrong, give or take."""
+    own = settings(
+        columns={"label_timestamp": None}, windows=["24h"], bucket="1h", drift={"sequential": ["page_hinkley", "ddm"]}
+    )
+    rng = np.random.default_rng(0)
+    base = random_table(0, 40 * 100, strange=False)
+    times = [START + timedelta(days=i // 100, minutes=i % 100) for i in range(len(base))]
+    wrong = rng.random(len(base)) < np.repeat(rng.normal(0.3, 0.04, 40), 100)
+    label = np.where(wrong, 1 - base["prediction"].to_numpy(), base["prediction"].to_numpy())
+    for name, values in (("time", pa.array(times, pa.timestamp("us", "UTC"))), ("label", pa.array(label))):
+        base = base.set_column(base.column_names.index(name), name, values)
+    return own, fit(own, base)
+
+
+def told(learned: tuple[Model, Baseline], days: list[Day], first: int = FIRST + 100) -> dict[tuple[str, ...], float]:
+    found = history(*learned, {"1": {first + i: one for i, one in enumerate(days)}})
+    return {(name.removeprefix("model_"), *one.labels[2:]): one.value for name, own in found.items() for one in own}
+
+
+def test_a_rise_of_the_error_is_seen_and_since_when(learned: tuple[Model, Baseline]) -> None:
+    rng = np.random.default_rng(1)
+    quiet = [day(error, 0.1) for error in rng.normal(0.3, 0.03, 20)]
+    found = told(learned, quiet)
+    assert found["sequential_drift_detected", "error", "page_hinkley"] == 0
+    found = told(learned, [*quiet, *(day(error, 0.1) for error in rng.normal(0.6, 0.03, 14))])
+    for method, latest in (("page_hinkley", 126), ("ddm", 134)):
+        assert found["sequential_drift_detected", "error", method] == 1
+        since = found["sequential_drift_start_timestamp_seconds", "error", method]
+        assert FIRST + 120 <= since / 86400 < FIRST + latest
+    assert ("sequential_drift_detected", "score", "ddm") not in found  # it reads error rates alone
+
+
+def test_days_whose_labels_are_to_come_are_not_judged(learned: tuple[Model, Baseline]) -> None:
+    """In shops every label that is known early says the same: the others have not come back yet."""
+    early = [day(1.0, 0.1, labelled=20)] * 10
+    assert ("sequential_drift_detected", "error", "page_hinkley") not in told(learned, [day(0.3, 0.1), *early]) or (
+        told(learned, [*[day(0.3, 0.1)] * 5, *early])["sequential_drift_detected", "error", "page_hinkley"] == 0
+    )
+
+
+def test_drift_that_goes_with_errors_is_ranked(learned: tuple[Model, Baseline]) -> None:
+    rng = np.random.default_rng(2)
+    drifts = rng.random(40)
+    found = told(learned, [day(0.3 + 0.2 * one, one) for one in drifts])
+    assert found["feature_drift_performance_correlation", "x"] == pytest.approx(1)
+    assert found["feature_drift_performance_correlation_p_value", "x"] < 0.001
+    assert not any("correlation" in key[0] for key in told(learned, [day(0.3, one) for one in drifts[:13]]))
+
+
+def test_days_of_the_reference_itself_are_not_news(learned: tuple[Model, Baseline]) -> None:
+    found = told(learned, [day(0.9, 0.1)] * 20, first=FIRST)
+    assert "sequential_drift_score" not in {key[0] for key in found}
