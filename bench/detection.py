@@ -235,7 +235,7 @@ def later(trials: list[Trial], rules: list[str], scaled: Thresholds) -> str:
 ABOUT = """# Detection
 
 Half of each reference's days, drawn at random, makes baseline and thresholds; the other half, resampled in runs of
-seven days, is the traffic (as in quiet_pager.md). In each trial one feature, drawn at random, changes for good, and the
+28 days, is the traffic (as in quiet_pager.md). In each trial one feature, drawn at random, changes for good, and the
 last 24 hours and the last 7 days are judged at the end of each day for {span} days. An alarm counts when it names the
 changed feature and when the same window without the change has none: luck is not counted, and a rule that is in alarm
 anyway cannot tell anything. A cell is: share of the trials detected within {span} days; mean days until then (never:
@@ -255,7 +255,7 @@ counted as {none}); in the tables of single sets also the mean number of rows th
 
 def main() -> None:
     """Run and write bench/results/detection.md."""
-    parser = arguments(__doc__, seeds=4, days=120)
+    parser = arguments(__doc__, seeds=8, days=120)
     parser.add_argument("--trials", type=int, default=3, help="shifts of each kind and size in each split")
     options = parse(parser)
     pythons = find_peers(not options.no_peers)

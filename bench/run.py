@@ -17,6 +17,8 @@ import pyarrow as pa
 
 from bench.rules import PEERS, RULES, Job, Ours, Severities, judge_by, of_window, python_of, versions
 from bench.traffic import FILES, LEAD, WINDOWS, Case, halves, is_one_run, load, of_days, resample, widen
+from exporter.calibrate import DAY, lag_of
+from exporter.drift.settings import PREVIOUS, WEEK_AGO
 from exporter.reference import fit
 from exporter.rows import Ints
 
@@ -76,18 +78,16 @@ def windows(
     days = [("base" if number < LEAD else changed, day) for number, day in enumerate(series)]
     found: dict[str, list[Job | None]] = {}
     for name, length in WINDOWS.items():
+        lags = {against: lag_of(length * DAY, against) for against in (PREVIOUS, WEEK_AGO)}
         jobs = []
         for end in range(LEAD + 1, len(series) + 1):
-            before = []
-            for against, step in {"previous": length, "week_ago": 7}.items():
-                start = end - length - step
-                if (
-                    step >= length
-                    and is_one_run(one.days, list(series[start:end]))
-                    and (against, length) != ("week_ago", 7)
-                ):
-                    before.append((against, tuple(days[start : start + length])))
-            jobs.append(Job(name, tuple(days[end - length : end]), columns, tuple(before)))
+            starts = {against: end - length - lag // DAY for against, lag in lags.items() if lag is not None}
+            before = tuple(
+                (against, tuple(days[start : start + length]))
+                for against, start in starts.items()
+                if is_one_run(one.days, series[start:end])
+            )
+            jobs.append(Job(name, tuple(days[end - length : end]), columns, before))
         found[name] = [
             job if one.ours.rows([("base", day) for _, day in job.days]) >= one.case.model.drift.min_rows else None
             for job in jobs

@@ -6,6 +6,7 @@ days that follow each other in that half, from anywhere in it, one run after the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -142,7 +143,7 @@ def resample(days: Ints, steps: int, random: np.random.Generator) -> list[int]:
     return days[order].tolist()
 
 
-def is_one_run(days: Ints, series: list[int]) -> bool:
+def is_one_run(days: Ints, series: Sequence[int]) -> bool:
     """Say whether a stretch of the series is as it was in time, without a seam between two runs."""
     return bool((np.diff(np.searchsorted(days, series)) == 1).all())
 
