@@ -143,8 +143,8 @@ the reference and against the window before (the default baselines).
   alarm**.
 - A **column's episode** is the same for one column; each is an alert of its own.
 - The window before is compared with where both lie in one run of days: in 27 of 28 evaluations by day, in 15 of 28 by
-  week (fewer on the flights sets, whose halves have 22 days). The week before needs 41 days to learn from: on the flights
-  sets it has no thresholds here. `week_ago` is not judged: it is not a default baseline.
+  week (fewer on the flights sets, whose halves have 22 days). The week before needs 41 days to learn from: on the
+  flights sets it has no thresholds here. `week_ago` is not judged: it is not a default baseline.
 - A window with fewer than `min_rows` rows is not judged: 200, for retail and bikes 20.
 - The libraries judge with their own packages and defaults. Evidently: the test and threshold that it chooses for each
   column. NannyML: Jensen-Shannon, above mean + 3 standard deviations of the reference's chunks, chunks as long as the
