@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from exporter import quality_bounds, row_baseline, segments
-from exporter.calibrate import ALL, Learned
+from exporter.calibrate import ALL, WAY, Learned
 from exporter.derive import digest
 from exporter.drift import sequential
 from exporter.drift.calibration import Calibration, from_plain, to_plain
@@ -111,7 +111,8 @@ def settings_hash(model: Model) -> str:
 
 def learning_hash(model: Model) -> str:
     """Hash what learned thresholds depend on beside the bins; a change of it needs the reference again."""
-    return _short_hash(([window.seconds for window in model.windows], model.timezone, model.drift.model_dump_json()))
+    windows = [(window.name, window.seconds) for window in model.windows]
+    return _short_hash((WAY, windows, model.timezone, model.drift.model_dump_json()))
 
 
 def _short_hash(parts: object) -> str:

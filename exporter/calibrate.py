@@ -20,6 +20,7 @@ from exporter.profile.outcome import ClassBins
 from exporter.rows import Floats, Ints
 from exporter.settings import Model
 
+WAY = 2  # of learning; another number learns again from a reference whose thresholds are stored
 DAY = 86_400
 WEEK = 7 * DAY
 ALL = "all"  # the segment that is every row

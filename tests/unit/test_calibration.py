@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +124,18 @@ def test_the_store_gives_back_the_same_thresholds(learned: tuple[Baseline, Model
     """What was learned is stored with the baseline."""
     made, _ = learned
     again = baseline.restore(*baseline.dump(made))
-    assert again.calibrations == made.calibrations
+    assert again.learned == made.learned
+    assert again.hash == made.hash
+
+
+def test_a_store_of_before_has_no_thresholds_and_the_same_counts(learned: tuple[Baseline, Model]) -> None:
+    """What an older version learned is not read: the reference teaches again."""
+    made, _ = learned
+    text, counts = baseline.dump(made)
+    old = json.loads(text)
+    del old["learned"]
+    again = baseline.restore(json.dumps(old | {"calibrations": {}}), counts)
+    assert again.learned == {}
     assert again.hash == made.hash
 
 
@@ -353,3 +366,12 @@ def test_segments_have_nulls_of_their_own_and_one_height() -> None:
     assert even.nulls["feature:x0", "ks"].rows == pytest.approx(600, rel=0.03)
     assert every.nulls == calibrations(own, made.bins, units)[ALL, "reference"]["24h"].nulls
     assert every.heights["warning"] > calibrations(own, made.bins, units)[ALL, "reference"]["24h"].heights["warning"]
+
+
+def test_a_year_without_change_keeps_the_budget_against_moving_baselines(learned: tuple[Baseline, Model]) -> None:
+    """Half of the budget is the reference's; what is allowed in all is not exceeded by the day before alone."""
+    made, own = learned
+    year = days_of(made, own, rows(31, 200))
+    found = [any(verdicts(made, own, one, other, "previous").values()) for one, other in itertools.pairwise(year)]
+    episodes = sum(b and not a for a, b in zip([False, *found], found, strict=False))
+    assert episodes / 199 * 30 <= 1.0
