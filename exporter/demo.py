@@ -128,8 +128,7 @@ def _json(value: object) -> str:
 
 
 # Days that pass in minutes cannot be told from the reference's: no thresholds are learned from it.
-_CONSTANTS = """
-    drift:
+_CONSTANTS = """    drift:
       threshold:
         ks: {warning: 0.4}
         wasserstein: {warning: 0.9}
@@ -144,7 +143,7 @@ def configuration(example: Path, folder: Path, speed: float) -> Path:
     """Write the example's configuration into the folder, its lengths of time fitted to the speed."""
     text = (example / "model-exporter.yml").read_text(encoding="utf-8")
     if speed != 1:
-        text += _CONSTANTS
+        text = text.replace("    drift:\n", _CONSTANTS)
         for length in ("24h", "7d"):
             seconds = {"24h": 86400, "7d": 604800}[length] / speed
             text = text.replace(length, show(max(round(seconds / 60), 2) * 60))

@@ -18,6 +18,7 @@ import pytest
 from exporter.baseline import Baseline
 from exporter.collector import Board
 from exporter.drift.univariate import CATEGORICAL, NUMERIC
+from exporter.evaluate.performance import performance as evaluate_performance
 from exporter.evaluate.views import View
 from exporter.monitor import Monitor
 from exporter.performance.metrics import METRICS
@@ -209,7 +210,7 @@ def _replay(name: str, folder: Path) -> Replayed:
     def measure(start: int, as_of: str) -> None:
         assert monitor.baseline is not None
         view = View("1", "7d", start, start + WEEK, window(start))
-        readings = performance(model, monitor.baseline, [view]).readings
+        readings = evaluate_performance(model, monitor.baseline, [view]).readings
         performance[name_of(start), as_of] = (readings, monitor.baseline.bins.part(view.vector, "outcome"))
 
     every = range(starts[0], max(cut["labels"].max(), starts[-1] + WEEK) + WEEK, WEEK)

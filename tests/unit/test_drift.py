@@ -9,7 +9,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from exporter import baseline as baselines
 from exporter import rows
 from exporter.drift import bins
 from exporter.drift.univariate import CATEGORICAL, METHODS, NUMERIC, Sample
@@ -436,7 +435,7 @@ def test_trap_text_that_is_no_number_is_invalid_and_not_missing():
 def test_trap_columns_without_use_are_skipped_with_a_reason():
     """All NaN, in the type of numbers: no feature, no baseline that fails."""
     base = random_table(1, 50, strange=False).append_column("void", pa.array(np.full(50, NAN)))
-    made = baselines.fit(settings(), base)
+    made = fit(settings(), base)
     assert set(made.bins.features) == {"amount", "colour"}
     assert made.schema.skipped == {"void": "no valid value in the reference"}
 
