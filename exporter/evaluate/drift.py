@@ -8,10 +8,11 @@ from typing import NamedTuple
 from exporter.baseline import Baseline
 from exporter.drift.calibration import Calibration
 from exporter.drift.impact import impact
+from exporter.drift.settings import REFERENCE
 from exporter.drift.thresholds import Drift, adjusted, judge
 from exporter.evaluate.distributions import put_distribution, put_outputs
 from exporter.evaluate.views import ALL, Found, Slice, View, slices
-from exporter.parts import Part, columns
+from exporter.parts import Part, columns, counts, sample
 from exporter.profile.numeric import NumericBins
 from exporter.readings import Readings
 from exporter.rows import canonical
@@ -69,19 +70,20 @@ def _is_judged(model: Model, baseline: Baseline, part: str, window: str) -> bool
 
 
 def _judge_slice(
-    model: Model, baseline: Baseline, view: View, own: Slice, failed: dict[str, str], against: str = "reference"
+    model: Model, baseline: Baseline, view: View, own: Slice, failed: dict[str, str], against: str = REFERENCE
 ) -> Judged:
     """Judge the columns that count in this window; one that cannot be judged is named in `failed`."""
     parts = columns(baseline.bins, own.reference, own.current, failed)
     learned = baseline.calibration(own.segment, against, view.window)
-    if learned is None and against != "reference":
+    if learned is None and against != REFERENCE:
         return Judged(parts, {})  # what differs from one window to the next is only known where it was learned
     drifts = {}
     for name, part in parts.items():
+        if not _is_judged(model, baseline, name, view.window):
+            continue
         try:
-            one = (
-                _judge(model, name, part, learned, against) if _is_judged(model, baseline, name, view.window) else None
-            )
+            pair = part if against == REFERENCE else _in_units_of_reference(baseline, name, part)
+            one = _judge(model, name, pair, learned, against)
         except (ArithmeticError, ValueError, IndexError) as error:
             failed[name] = f"{type(error).__name__}: {error}"
             continue
@@ -90,9 +92,15 @@ def _judge_slice(
     return Judged(parts, drifts)
 
 
+def _in_units_of_reference(baseline: Baseline, column: str, part: Part) -> Part:
+    """Return a part whose distances are in the reference's standard deviations: so moving thresholds are learned."""
+    reference = sample(part.bins, counts(baseline.bins, baseline.vector, column))
+    return part._replace(reference=part.reference.measured_by(reference))
+
+
 def _judge(model: Model, column: str, part: Part, learned: Calibration | None, against: str) -> Drift | None:
     """Judge one column; None where the window, or the window before it, has too few values in it."""
-    least = 1 if against == "reference" else model.drift.min_rows
+    least = 1 if against == REFERENCE else model.drift.min_rows
     if part.current.rows < model.drift.min_rows or part.reference.rows < least:
         return None
     methods = model.drift.numeric if isinstance(part.bins, NumericBins) else model.drift.categorical
