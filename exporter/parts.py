@@ -7,8 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from exporter.drift.univariate import Sample
+from exporter.performance import expected
+from exporter.performance.calibrators import Calibrators
+from exporter.performance.expected import Estimate
+from exporter.performance.losses import Losses
 from exporter.performance.metrics import scores
-from exporter.profile import categorical, numeric, outcome
+from exporter.profile import categorical, estimate, numeric, outcome
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.model import Bins, ModelBins
 from exporter.profile.numeric import NumericBins
@@ -51,6 +55,16 @@ def performance(task: str, bins: ModelBins, vector: Ints, wanted: tuple[str, ...
         return scores(task, outcome.read_classes(bins.outcomes, counts), wanted, bool(bins.scores))
     if isinstance(bins.outcomes, RegressionBins):
         return scores(task, outcome.read_regression(bins.outcomes, counts), wanted, True)
+    return {}
+
+
+def estimated(task: str, bins: ModelBins, vector: Ints, wanted: tuple[str, ...] | None) -> dict[str, Estimate]:
+    """Return the wanted metrics (None: the task's default ones) as they are expected over all rows of a profile."""
+    counts = bins.part(vector, "estimate")
+    if isinstance(bins.estimator, Calibrators) and isinstance(bins.outcomes, ClassBins):
+        return expected.of_classes(task, estimate.read_classes(bins.outcomes, counts), wanted)
+    if isinstance(bins.estimator, Losses):
+        return expected.of_errors(estimate.read_errors(bins.estimator, counts), wanted)
     return {}
 
 

@@ -114,9 +114,13 @@ def _per_class(counts: ClassOutcomes) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return hits, counts.confusion.sum(axis=1), counts.confusion[:, :-1].sum(axis=0)
 
 
-def _mean_share(part: np.ndarray, whole: np.ndarray, rows: int) -> float | None:
-    """Average over classes; a class without any row counts as 0, as with zero_division=0."""
-    return float((part / np.maximum(whole, 1)).mean()) if rows else None
+def _shares(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Divide; a class without any row counts as 0, as with zero_division=0."""
+    return np.asarray(np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0))
+
+
+def _mean_share(part: np.ndarray, whole: np.ndarray, rows: float) -> float | None:
+    return float(_shares(part, whole).mean()) if rows else None
 
 
 def precision_macro(counts: ClassOutcomes) -> float | None:
@@ -140,7 +144,7 @@ def f1_macro(counts: ClassOutcomes) -> float | None:
 def f1_weighted(counts: ClassOutcomes) -> float | None:
     """Return the mean F1 of the classes, weighted by their actual rows."""
     hits, actual, predicted = _per_class(counts)
-    return _share(float((2 * hits / np.maximum(actual + predicted, 1)) @ actual), counts.rows)
+    return _share(float(_shares(2 * hits, actual + predicted) @ actual), counts.rows)
 
 
 def roc_auc_ovr_macro(counts: ClassOutcomes) -> float | None:

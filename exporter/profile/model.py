@@ -9,9 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from exporter.profile import categorical, numeric, outcome
+from exporter.performance import calibrators, losses
+from exporter.performance.calibrators import Calibrators
+from exporter.performance.losses import Losses
+from exporter.profile import categorical, estimate, numeric, outcome
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.counts import Placed, keep_rows, ones
+from exporter.profile.estimate import Estimator
 from exporter.profile.numeric import NumericBins
 from exporter.profile.outcome import ClassBins, Outcomes, RegressionBins
 from exporter.rows import CategoryColumn, Ints, NumericColumn
@@ -39,22 +43,33 @@ class ModelBins:
         scores: tuple[NumericBins, ...],
         label: NumericBins | None,
         outcomes: ClassBins | RegressionBins | None,
+        estimator: Estimator | None = None,
     ):
         self.features = features
         self.prediction = prediction
         self.scores = scores
         self.label = label
         self.outcomes = outcomes
+        self.estimator = estimator
         self._starts: dict[str, int] = {}
         sizes = {"rows": 1, **{f"feature:{name}": bins.size for name, bins in features.items()}}
         sizes |= {"prediction": prediction.size, **{f"score:{i}": b.size for i, b in enumerate(scores)}}
         sizes |= {"label": label.size if label else 0, "outcome": outcomes.size if outcomes else 0}
+        sizes |= {"estimate": estimate.size(estimator, self._classes) if estimator else 0}
         place = 0
         for name, size in sizes.items():
             self._starts[name] = place
             place += size
         self.size = place
         self._sizes = sizes
+
+    def with_estimator(self, estimator: Estimator | None) -> ModelBins:
+        """Return the same bins, with places for what is expected of rows without a label."""
+        return ModelBins(self.features, self.prediction, self.scores, self.label, self.outcomes, estimator)
+
+    @property
+    def _classes(self) -> ClassBins | None:
+        return self.outcomes if isinstance(self.outcomes, ClassBins) else None
 
     def span(self, name: str) -> tuple[int, int]:
         """Return where a part starts, and its length."""
@@ -78,7 +93,21 @@ class ModelBins:
         placed += self._shift("prediction", _place(self.prediction, batch.prediction))
         for number, (bins, column) in enumerate(zip(self.scores, batch.scores, strict=True)):
             placed += self._shift(f"score:{number}", _place(bins, column))
-        return placed
+        return placed + self._shift("estimate", self._place_estimate(batch))
+
+    def _place_estimate(self, batch: Batch) -> list[Placed]:
+        if isinstance(self.estimator, Losses) and isinstance(batch.prediction, NumericColumn):
+            prediction = np.where(batch.prediction.valid, batch.prediction.values, np.nan)
+            known = {name: batch.features[name] for name in self.estimator.features}
+            columns = estimate.columns_of(known, self.estimator.orders, prediction)
+            return estimate.place_errors(self.estimator, columns)
+        if isinstance(self.estimator, Calibrators) and isinstance(batch.prediction, CategoryColumn):
+            assert self._classes is not None
+            index = {name: float(number) for number, name in enumerate(self._classes.classes)}
+            table = np.array([*(index.get(name, -1.0) for name in batch.prediction.names), -1.0])
+            scores = np.column_stack([np.where(own.valid, own.values, np.nan) for own in batch.scores])
+            return estimate.place_classes(self.estimator, self._classes, table[batch.prediction.codes], scores)
+        return []
 
     def place_outcomes(self, rows: Outcomes) -> list[Placed]:
         """Place predictions whose label is known; returns nothing for a model without labels."""
@@ -92,6 +121,10 @@ class ModelBins:
         if isinstance(self.outcomes, RegressionBins):
             return labels + self._shift("outcome", outcome.place_regression(self.outcomes, rows))
         return labels
+
+    def estimated_rows(self, vector: Ints) -> int:
+        """Return the number of rows of which performance is estimated."""
+        return estimate.rows(self.estimator, self._classes, self.part(vector, "estimate")) if self.estimator else 0
 
     def labelled_rows(self, vector: Ints) -> int:
         """Return the number of rows whose label is known."""
@@ -136,15 +169,28 @@ def _bins_from_json(plain: Any) -> Any:
     return RegressionBins(plain["center"], plain["scale"])
 
 
+def _estimator_to_json(estimator: Estimator) -> dict[str, Any]:
+    if isinstance(estimator, Losses):
+        return {"losses": losses.to_plain(estimator)}
+    return {"calibrators": calibrators.to_plain(estimator)}
+
+
+def _estimator_from_json(plain: dict[str, Any] | None) -> Estimator | None:
+    if plain is None:
+        return None
+    return losses.from_plain(plain["losses"]) if "losses" in plain else calibrators.from_plain(plain["calibrators"])
+
+
 def to_json(bins: ModelBins) -> dict[str, Any]:
     """Return plain values for the store; numbers come back to the last bit."""
-    return {
+    found = {
         "features": {name: _bins_to_json(own) for name, own in bins.features.items()},
         "prediction": _bins_to_json(bins.prediction),
         "scores": [_bins_to_json(own) for own in bins.scores],
         "label": _bins_to_json(bins.label),
         "outcomes": _bins_to_json(bins.outcomes),
     }
+    return found | ({"estimator": _estimator_to_json(bins.estimator)} if bins.estimator else {})
 
 
 def from_json(plain: dict[str, Any]) -> ModelBins:
@@ -155,4 +201,5 @@ def from_json(plain: dict[str, Any]) -> ModelBins:
         tuple(_bins_from_json(own) for own in plain["scores"]),
         _bins_from_json(plain["label"]),
         _bins_from_json(plain["outcomes"]),
+        _estimator_from_json(plain.get("estimator")),
     )

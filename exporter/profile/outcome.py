@@ -15,7 +15,7 @@ from exporter.profile.counts import FRACTION, Placed, ones, place_sum, read_sum
 from exporter.profile.numeric import NumericBins
 from exporter.rows import Floats, Ints
 
-_EPSILON = float(np.finfo(np.float64).eps)
+EPSILON = float(np.finfo(np.float64).eps)
 
 
 class Outcomes(NamedTuple):
@@ -81,18 +81,22 @@ def place_classes(bins: ClassBins, rows: Outcomes) -> list[Placed]:
     binary = scores.shape[1] == 1
     full = np.column_stack([1 - scores[:, 0], scores[:, 0]]) if binary else scores
     of_label = full[np.arange(len(scored)), actual]
-    log_loss = -np.log(np.clip(of_label, _EPSILON, 1 - _EPSILON))
+    log_loss = -np.log(np.clip(of_label, EPSILON, 1 - EPSILON))
     squared = (full**2).sum(axis=1) - 2 * of_label + 1
     placed += place_sum(scored, bins.losses, log_loss)
     placed += place_sum(scored, bins.losses + 2, squared / 2 if binary else squared)
     for number, score_bins in enumerate(bins.scores):
         values = scores[:, number]
         hit = actual == (1 if binary else number)
-        index = np.searchsorted(score_bins.knots, values)
-        at_knot = score_bins.knots[np.minimum(index, len(score_bins.knots) - 1)] == values
-        cell = 2 * index + at_knot
-        placed.append(ones(scored, (bins._start(number) + hit * score_bins.missing + cell).astype(np.int64)))
+        placed.append(ones(scored, bins._start(number) + hit * score_bins.missing + cell_of(score_bins, values)))
     return placed
+
+
+def cell_of(bins: NumericBins, values: Floats) -> Ints:
+    """Return the cell of each value; none of them NaN."""
+    index = np.searchsorted(bins.knots, values).astype(np.int64)
+    at_knot = bins.knots[np.minimum(index, len(bins.knots) - 1)] == values
+    return np.asarray(2 * index + at_knot, np.int64)
 
 
 def read_classes(bins: ClassBins, vector: Ints) -> ClassOutcomes:
