@@ -106,7 +106,7 @@ def settings_hash(model: Model) -> str:
     """Hash what the bins and buckets depend on; a change of it needs a new baseline and the whole log."""
     columns = model.columns.model_dump_json(exclude={"features": {"__all__": {"importance", "windows"}}})
     sizes = (model.drift.knots, model.bucket_seconds, model.max_segments, model.judges_rows)
-    return _short_hash((model.task, columns, *sizes, str(model.version)))
+    return _short_hash((model.task, columns, *sizes, model.performance.estimate, str(model.version)))
 
 
 def learning_hash(model: Model) -> str:

@@ -68,12 +68,24 @@ def _metrics(model: Model) -> Iterator[Conflict]:
         if name not in known:
             sentence = f"unknown metric {name!r} for a {model.task} model"
             yield Conflict(place, f"{sentence}{nearest(name, known)}", reads)
+    if model.performance.estimate:
+        yield from _estimate(model)
     for name, limit in model.performance.threshold.items():
         place = ("performance", "threshold", name)
         if name in LOWER_IS_BETTER and limit.min is not None:
             yield Conflict((*place, "min"), f"of {name} lower is better: bound it by max or drop")
         if name in known and name not in (LOWER_IS_BETTER | SIGNED) and limit.max is not None:
             yield Conflict((*place, "max"), f"of {name} higher is better: bound it by min or drop")
+
+
+def _estimate(model: Model) -> Iterator[Conflict]:
+    place: Place = ("performance", "estimate")
+    if model.columns.label is None:
+        message = "performance is estimated from the reference's labels: name columns.label"
+        yield Conflict(place, message, (("columns", "label"),))
+    if model.task != "regression" and model.columns.score is None:
+        message = "a classifier's performance is estimated from its probabilities: name columns.score"
+        yield Conflict(place, message, (("columns", "score"), ("task",)))
 
 
 def not_computed(config: Config) -> list[str]:
@@ -83,7 +95,6 @@ def not_computed(config: Config) -> list[str]:
         present = {
             "columns.latency": model.columns.latency,
             "columns.error": model.columns.error,
-            "performance.estimate": model.performance.estimate,
             "business": model.business,
             "serving": model.serving,
             "retrain": model.retrain,

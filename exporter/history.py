@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from exporter.drift.bins import jensen_shannon
-from exporter.parts import columns, performance
+from exporter.parts import columns, estimated, performance
 from exporter.profile.model import ModelBins
 from exporter.profile.numeric import NumericBins
 from exporter.rows import Ints
@@ -22,7 +23,7 @@ class Day(NamedTuple):
 
     signals: name -> (value, rows it is the mean of): `error` (share of wrong predictions, or mean absolute error),
     `score` or `prediction`, `feature:x` of numeric features. drift: feature -> Jensen-Shannon distance from the
-    reference, 0 to 1. scores: metric -> value over the labelled rows.
+    reference, 0 to 1. scores: metric -> value over the labelled rows. estimated: metric -> value expected of all rows.
     """
 
     rows: int
@@ -30,6 +31,7 @@ class Day(NamedTuple):
     signals: dict[str, tuple[float, int]]
     drift: dict[str, float]
     scores: dict[str, float]
+    estimated: Mapping[str, float] = MappingProxyType({})
 
 
 def describe(model: Model, bins: ModelBins, reference: Ints, vector: Ints) -> Day:
@@ -53,6 +55,7 @@ def describe(model: Model, bins: ModelBins, reference: Ints, vector: Ints) -> Da
         signals=signals,
         drift={name: jensen_shannon(p.reference, p.current) for name, p in features.items() if p.current.rows},
         scores=found,
+        estimated={name: one.value for name, one in estimated(model.task, bins, vector, None).items()},
     )
 
 
@@ -77,11 +80,11 @@ def _is_signal(model: Model, part: str) -> bool:
 
 def to_text(day: Day) -> str:
     """Return a day as JSON; numbers come back to the last bit."""
-    return json.dumps(day._asdict(), allow_nan=False)
+    return json.dumps(day._asdict() | {"estimated": dict(day.estimated)}, allow_nan=False)
 
 
 def from_text(text: str) -> Day:
-    """Read what `to_text` wrote."""
+    """Read what `to_text` wrote, also before there were estimates."""
     plain = json.loads(text)
     signals = {name: (value, rows) for name, (value, rows) in plain.pop("signals").items()}
     return Day(signals=signals, **plain)

@@ -15,6 +15,7 @@ from exporter.baseline import Baseline
 from exporter.collector import Board
 from exporter.days import Days
 from exporter.evaluate.drift import drift
+from exporter.evaluate.estimation import estimation
 from exporter.evaluate.history import history
 from exporter.evaluate.performance import performance
 from exporter.evaluate.views import Found, View
@@ -32,6 +33,12 @@ EVALUATIONS: Mapping[str, Callable[[Model, Baseline, list[View]], Found]] = {
     "drift": drift,
     "quality": quality,
     "performance": performance,
+    "estimation": estimation,
+}
+# Tasks that only some models have.
+OPTIONAL: Mapping[str, Callable[[Model], bool]] = {
+    "multivariate": lambda model: model.judges_rows,
+    "estimation": lambda model: model.performance.estimate,
 }
 
 
@@ -51,12 +58,10 @@ class Monitor:
         self.model = model
         self._board = board
         self.interval = interval
-        self.tasks = {name: Task() for name in tasks.TASKS if name != "multivariate" or model.judges_rows}
+        self.tasks = {name: Task() for name in tasks.TASKS if name not in OPTIONAL or OPTIONAL[name](model)}
         self._ingest = Ingest(model, store, retention, self.tasks["ingest"], replay)
         self._days = Days(model, store, results)
-        self._evaluations = dict(EVALUATIONS)
-        if model.judges_rows:
-            self._evaluations["multivariate"] = WholeRows(store).judge
+        self._rows = WholeRows(store)
         self._told = Readings()  # of the days
         self.states: dict[tuple[str, str, str], str] = {}
         self.notes: dict[str, str] = {}
@@ -78,7 +83,8 @@ class Monitor:
         views = self._ingest.views()
         results: dict[tuple[str, str], Readings] = {}
         states: dict[tuple[str, str, str], str] = {}
-        for name, judge in self._evaluations.items():
+        judges = {**EVALUATIONS, "multivariate": self._rows.judge}
+        for name, judge in ((name, judges[name]) for name in self.tasks if name in judges):
             found = self._evaluate(name, now, judge, views)
             results[self.model.name, name] = found.readings if found else Readings()
             for key in self._keys(views):

@@ -13,6 +13,7 @@ from exporter.baseline import Baseline, dense
 from exporter.calibrate import DAY, budget_parts, calibrations, units_of
 from exporter.drift import sequential
 from exporter.drift.sequential import DETECTORS
+from exporter.estimation import learn
 from exporter.history import Day, describe, series
 from exporter.importance import measure
 from exporter.profile import categorical, numeric
@@ -38,9 +39,11 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
     label, _ = labels_of(model, schema, reference, Counter())
     bins, schema = _fit_bins(model, schema, batch, as_outcomes(schema, batch, label), label is not None)
     batch = batch._replace(features={name: batch.features[name] for name in schema.features})
-    placed = bins.place_rows(batch)
     outcomes = as_outcomes(schema, batch, label)
     labelled = usable(bins, outcomes)
+    if model.performance.estimate:
+        bins = bins.with_estimator(learn(bins, batch, outcomes, labelled))
+    placed = bins.place_rows(batch)
     rows = np.flatnonzero(labelled)
     for part in bins.place_outcomes(select(outcomes, labelled)):
         placed.append(part._replace(row=rows[part.row]))

@@ -9,9 +9,9 @@ Kind = Literal["gauge", "counter", "histogram"]
 M = ("model", "model_version")
 W = (*M, "window")
 S = (*W, "segment")
-INGEST, DRIFT, QUALITY, PERFORMANCE, MULTIVARIATE, HISTORY = (
+INGEST, DRIFT, QUALITY, PERFORMANCE, ESTIMATION, MULTIVARIATE, HISTORY = (
     f"as of the last run of task {task}"
-    for task in ("ingest", "drift", "quality", "performance", "multivariate", "history")
+    for task in ("ingest", "drift", "quality", "performance", "estimation", "multivariate", "history")
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.catalogue.family import PERFORMANCE, Family, M, S, W
+from exporter.catalogue.family import ESTIMATION, PERFORMANCE, Family, M, S, W
 
 FAMILIES: tuple[Family, ...] = (
     Family(
@@ -34,5 +34,25 @@ FAMILIES: tuple[Family, ...] = (
         "model_confusion_rows",
         (*W, "actual", "predicted"),
         f"Labelled rows of the window by actual and predicted class; {PERFORMANCE}.",
+    ),
+    Family(
+        "model_performance_estimated_score",
+        (*S, "metric", "method"),
+        f"Performance expected of all predictions of the window, without labels, in the metric's unit; {ESTIMATION}.",
+    ),
+    Family(
+        "model_performance_estimated_score_lower",
+        (*S, "metric", "method"),
+        f"Lower end of the 95 % interval of the estimated performance, in the metric's unit; {ESTIMATION}.",
+    ),
+    Family(
+        "model_performance_estimated_score_upper",
+        (*S, "metric", "method"),
+        f"Upper end of the 95 % interval of the estimated performance, in the metric's unit; {ESTIMATION}.",
+    ),
+    Family(
+        "model_performance_estimate_error",
+        (*W, "metric"),
+        f"Estimated minus realised performance, once 95 % of the window's labels are known; {ESTIMATION}.",
     ),
 )

@@ -148,7 +148,6 @@ def test_what_is_read_and_not_computed_is_named() -> None:
             for key in (
                 "columns.latency",
                 "columns.error",
-                "performance.estimate",
                 "business",
                 "serving",
                 "retrain",
