@@ -12,7 +12,7 @@ import argparse
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from bench.run import (
     Pythons,
     Split,
     arguments,
+    drift_of,
     episodes,
     find_peers,
     judge_all,
@@ -68,7 +69,7 @@ class Task(NamedTuple):
     name: str
     seed: int
     days: int
-    knots: int
+    drift: dict[str, Any]
     trials: int
 
 
@@ -86,7 +87,7 @@ def shifts(case: Case, random: np.random.Generator) -> list[Shift]:
 
 def measure(task: Task, pythons: Pythons) -> Found:
     """Judge a year without change and all trials of one split."""
-    one = split(task.name, task.seed, 0, task.knots)
+    one = split(task.name, task.seed, 0, task.drift)
     tables = {"base": one.traffic}
     quiet = windows(one, resample(one.days, task.days + LEAD, one.random))
     plans = []
@@ -261,7 +262,7 @@ def main() -> None:
     pythons = find_peers(not options.no_peers)
     rules = used_rules(pythons)
     tasks = [
-        Task(name, seed, options.days, options.knots, options.trials)
+        Task(name, seed, options.days, drift_of(options), options.trials)
         for seed in range(options.seeds)
         for name in options.sets
     ]

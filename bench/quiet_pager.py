@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from bench.rules import OURS, SHARED, Severities, of_columns
 from bench.run import (
     Pythons,
     arguments,
+    drift_of,
     episodes,
     find_peers,
     machine,
@@ -49,12 +50,12 @@ class Task(NamedTuple):
     seed: int
     features: int
     days: int
-    knots: int
+    drift: dict[str, Any]
 
 
 def measure(task: Task, pythons: Pythons) -> Rates:
     """Return what each rule does in each window length."""
-    one = split(task.name, task.seed, task.features, task.knots)
+    one = split(task.name, task.seed, task.features, task.drift)
     found = year(one, task.days, pythons)
     rates: Rates = {}
     for rule in used_rules(pythons):
@@ -84,7 +85,7 @@ def by_column(rule: str, evaluations: list[Severities | None]) -> int:
 
 def run(options: argparse.Namespace, features: int, seeds: int, days: int, pythons: Pythons) -> dict[str, list[Rates]]:
     """Measure all sets and seeds; per set one entry a seed."""
-    tasks = [Task(name, seed, features, days, options.knots) for seed in range(seeds) for name in options.sets]
+    tasks = [Task(name, seed, features, days, drift_of(options)) for seed in range(seeds) for name in options.sets]
     with ProcessPoolExecutor(options.workers) as pool:
         found = list(pool.map(measure, tasks, repeat(pythons)))
     return {name: [own for task, own in zip(tasks, found, strict=True) if task.name == name] for name in options.sets}

@@ -38,10 +38,10 @@ class Split(NamedTuple):
     random: np.random.Generator
 
 
-def split(name: str, seed: int, count: int, knots: int) -> Split:
+def split(name: str, seed: int, count: int, drift: Mapping[str, Any]) -> Split:
     """Split one set's days; count: number of features, 0 for its own."""
     random = np.random.default_rng([seed, sum(name.encode())])
-    case = load(name, knots)
+    case = load(name, drift)
     case = widen(case, count, seed) if count else case
     known, unknown = halves(case, random)
     reference, traffic = of_days(case, known), of_days(case, unknown)
@@ -126,11 +126,17 @@ def arguments(doc: str | None, **defaults: Any) -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=defaults["seeds"], help="random halves of the days")
     parser.add_argument("--days", type=int, default=defaults["days"], help="length of the traffic without change")
     parser.add_argument("--knots", type=int, default=512, help="drift.knots; the exporter's default is 4096")
+    parser.add_argument("--baselines", nargs="+", help="drift.baselines, instead of the exporter's default")
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--no-peers", action="store_true", help="leave Evidently and NannyML out")
     parser.add_argument("--quick", action="store_true", help="a look in seconds: one seed, 60 days, no libraries")
     parser.add_argument("--out", type=Path, help="write the tables there instead of bench/results")
     return parser
+
+
+def drift_of(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the drift settings that the options ask for."""
+    return {"knots": options.knots} | ({"baselines": options.baselines} if options.baselines else {})
 
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:

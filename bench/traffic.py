@@ -6,7 +6,7 @@ days that follow each other in that half, from anywhere in it, one run after the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,8 +65,8 @@ class Case(NamedTuple):
     kinds: dict[str, str]
 
 
-def load(name: str, knots: int) -> Case:
-    """Read one of the four sets, with the default windows, methods and budget (1 false alarm per 30 days)."""
+def load(name: str, drift: Mapping[str, Any]) -> Case:
+    """Read one of the four sets, with the default windows, methods and budget; drift: settings of its own."""
     own = _SETS[name]
     model = Model.model_validate(
         {
@@ -74,7 +74,7 @@ def load(name: str, knots: int) -> Case:
             "task": own["task"],
             "timezone": own.get("timezone", "UTC"),
             "columns": {**_ROLES, "label_timestamp": "label_timestamp", **own.get("columns", {})},
-            "drift": {"knots": knots, **own.get("drift", {})},
+            "drift": {**own.get("drift", {}), **drift},
             "reference": {"files": FILES[name]},
             "predictions": {"files": "none"},
         }
