@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from exporter.drift.calibration import LEAST_UNITS, Calibration, calibrate
+from exporter.drift.calibration import LEAST_UNITS, Calibration, Examples, calibrate
 from exporter.drift.pairs import Side, Times, sizes
 from exporter.drift.settings import PREVIOUS, REFERENCE, WEEK_AGO
 from exporter.parts import bins_of, sample
@@ -47,18 +47,20 @@ class Pairs(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is learned together: one window (name, seconds) against one baseline, from so many days."""
+    """What is learned together: one window (name, seconds) against one baseline, from so many units."""
 
     window: str
     seconds: int
     against: str
-    days: int
+    units: int
     pairs: Pairs
 
     @property
-    def examples(self) -> float:
-        """Independent examples: windows against the reference are resampled from days, moving ones are as they were."""
-        return self.days / (ALIKE if self.against == REFERENCE else max(ALIKE, self.seconds / DAY))
+    def examples(self) -> Examples:
+        """Windows against the reference are resampled from days that are alike; moving ones are as they were."""
+        days = max(self.units * units_of(self.seconds) // DAY, 1)
+        independent = days / (ALIKE if self.against == REFERENCE else max(ALIKE, self.seconds / DAY))
+        return Examples(days, min(self.units, _SERIES), independent)
 
 
 def units_of(window: int) -> int:
@@ -95,7 +97,7 @@ def calibrations(model: Model, bins: ModelBins, units: Units, segments: Mapping[
                 for severity, rate in model.drift.threshold.false_alarms.items()
             }
             own = {name: series[name][number] for name in group if number in series[name]}
-            for name, one in calibrate(own, allowed, plan.days, plan.examples).items():
+            for name, one in calibrate(own, allowed, plan.examples).items():
                 found.setdefault((name, plan.against), {})[plan.window] = one
     return found
 
@@ -116,7 +118,7 @@ def _plans(model: Model, counts: Mapping[int, int]) -> Iterator[Plan]:
             if lag is not None:
                 pairs = _consecutive(window.seconds // unit, lag // unit, count)
             if pairs is not None:
-                yield Plan(window.name, window.seconds, against, max(count * unit // DAY, 1), pairs)
+                yield Plan(window.name, window.seconds, against, count, pairs)
 
 
 def whole(units: Sequence[Counts]) -> list[int]:

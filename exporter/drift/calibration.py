@@ -94,6 +94,14 @@ def spread_threshold(null: Null, deviations: float, method: str, reference: Samp
     return METHODS[method].unsize(null.mean + deviations * null.std, reference, current)
 
 
+class Examples(NamedTuple):
+    """What windows are made of. units: different days or shorter windows among them; independent: how many count."""
+
+    days: int
+    units: int
+    independent: float
+
+
 class _Known(NamedTuple):
     """One column and method of a segment: the sizes' roots, NaN where unknown; what is stored but for the spread."""
 
@@ -106,26 +114,24 @@ class _Known(NamedTuple):
 def calibrate(
     series: Mapping[str, Mapping[tuple[str, str], tuple[Floats, Floats]]],
     allowed: Mapping[str, float],
-    days: int,
-    examples: float,
+    learned_from: Examples,
 ) -> dict[str, Calibration]:
     """Fit the thresholds of one window length and baseline for each segment; all of them share one height.
 
     series: segment -> (column, method) -> the size in each of T windows, NaN where it was not judged, and the
-    effective rows of each. allowed: severity -> alarms per window. days: learned from; examples: how many of the
-    windows are independent.
+    effective rows of each. allowed: severity -> alarms per window.
     """
     known = [one for name, own in series.items() for key, pair in own.items() if (one := _known(name, key, *pair))]
     if not known:
         return {}
-    freedom = max(examples - 1, 2.0)
-    known = _moderated(known, freedom, days)
-    tests = _effective([one.roots for one in known], days)
+    freedom = max(learned_from.independent - 1, 2.0)
+    known = _moderated(known, freedom, learned_from.units)
+    tests = _effective([one.roots for one in known], learned_from.days)
     heights = {name: _height(rate * _SAFETY / tests, freedom + _PRIOR) for name, rate in allowed.items()}
     nulls: dict[str, dict[tuple[str, str], Null]] = {}
     for one in known:
         nulls.setdefault(one.segment, {})[one.key] = one.null
-    return {segment: Calibration(own, heights, days) for segment, own in nulls.items()}
+    return {segment: Calibration(own, heights, learned_from.days) for segment, own in nulls.items()}
 
 
 def _known(segment: str, key: tuple[str, str], sizes: Floats, rows: Floats) -> _Known | None:
@@ -142,15 +148,15 @@ def _known(segment: str, key: tuple[str, str], sizes: Floats, rows: Floats) -> _
     return _Known(segment, key, roots, Null(center, spread, median, float(own.mean()), float(own.std(ddof=1))))
 
 
-def _moderated(known: list[_Known], freedom: float, days: int) -> list[_Known]:
+def _moderated(known: list[_Known], freedom: float, units: int) -> list[_Known]:
     """Widen spreads: to what the method's other columns suggest, and to what a heavy tail shows.
 
     The variance is a weighted mean with the method's median one (moderated as in Smyth 2004), never below its own.
-    The largest root of so many days is at most as far out as the largest of as many normal values would be.
+    The largest root of so many units is at most as far out as the largest of as many normal values would be.
     """
     from scipy.special import ndtri
 
-    farthest = -float(ndtri(1 / (max(days, 2) + 1)))
+    farthest = -float(ndtri(1 / (max(units, 2) + 1)))
     found = []
     typical = {
         method: float(np.median([one.null.spread for one in known if one.key[1] == method]))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from exporter.drift.calibration import Calibration, calibrate, root_of, threshold
+from exporter.drift.calibration import Calibration, Examples, calibrate, root_of, threshold
 from exporter.drift.univariate import METHODS, Sample
 
 DAYS = 60
@@ -18,7 +18,7 @@ def learn(sizes: np.ndarray, method: str = "ks", rate: float = 0.01) -> Calibrat
     """Learn from T x K sizes of as many columns, all windows with 1,000 rows, every day an example."""
     rows = np.full(len(sizes), 1000.0)
     series = {"all": {(str(number), method): (own, rows) for number, own in enumerate(sizes.T)}}
-    return calibrate(series, {"warning": rate}, DAYS, DAYS)["all"]
+    return calibrate(series, {"warning": rate}, Examples(DAYS, DAYS, DAYS))["all"]
 
 
 def normal(seed: int, columns: int, days: int = DAYS) -> np.ndarray:
@@ -102,12 +102,12 @@ def test_segments_share_a_height_and_only_what_is_known_counts() -> None:
         "b": {("x", "ks"): (sizes[:, 2], rows), ("y", "ks"): (rare, rows)},
         "c": {("x", "ks"): (np.full(DAYS, np.nan), rows)},
     }
-    found = calibrate(series, {"warning": 0.01}, DAYS, DAYS)
+    found = calibrate(series, {"warning": 0.01}, Examples(DAYS, DAYS, DAYS))
     assert found["a"].heights == found["b"].heights
     assert set(found["a"].nulls) == {("x", "ks"), ("y", "ks")}
     assert set(found["b"].nulls) == {("x", "ks")}
     assert set(found) == {"a", "b"}
-    assert calibrate({}, {"warning": 0.01}, DAYS, DAYS) == {}
+    assert calibrate({}, {"warning": 0.01}, Examples(DAYS, DAYS, DAYS)) == {}
 
 
 def test_the_learned_threshold_is_not_below_the_least_effect() -> None:
