@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,21 +18,23 @@ from tests.e2e.stack import Mail, Slack, alertmanager, exporter, get_json, prome
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "flights"
 WEATHER = ("humid", "precip", "temp", "visib", "wind_speed")
-EXPECTED = {("ModelFeatureMissingHigh", "24h", name) for name in WEATHER} | {
-    ("ModelFeatureDriftHigh", "24h", "distance"),
+SHOWN = ("alertname", "window", "feature", "segment", "baseline")
+EXPECTED = {("ModelFeatureMissingHigh", "24h", name, "", "") for name in WEATHER} | {
+    ("ModelFeatureDriftHigh", "24h", "distance", "all", "reference"),
 }
 DAY = 86_400_000_000
 OUTAGE = 1_388_491_200_000_000  # 2013-12-31 12:00 UTC: no weather for twelve hours
-CONSTANT = """
+CONSTANT = """\
     drift:
+      baselines: [reference, previous, week_ago]
       numeric: [ks, wasserstein]
       threshold:
-        ks: {warning: 0.48}
+        ks: {warning: 0.7}
         wasserstein: {warning: 0.9}
-        psi: {warning: 1.2}
-        jensen_shannon: {warning: 0.45}
-        chi2: {warning: 0.2}
-        l_infinity: {warning: 0.2}
+        psi: {warning: 3}
+        jensen_shannon: {warning: 0.7}
+        chi2: {warning: 0.5}
+        l_infinity: {warning: 0.5}
 """
 
 
@@ -72,14 +75,17 @@ def test_outage_and_drift_reach_people_once_and_resolve(
     Replay(EXAMPLE, tmp_path / "log", now, speed=1, anchor=OUTAGE)
     drift(tmp_path / "log", now)
     config = configuration(EXAMPLE, tmp_path, speed=1)
-    config.write_text(config.read_text().replace("every: 15s", "every: 2s") + CONSTANT)
+    text = config.read_text().replace("every: 15s", "every: 2s")
+    text, blocks = re.subn(r"    drift:\n(?: {6}.*\n)+", CONSTANT, text)
+    assert blocks == 1
+    config.write_text(text)
     own, prom, am, smtp, hook = (free_ports() for _ in range(5))
     api = f"http://127.0.0.1:{prom}/api/v1"
 
-    def firing() -> set[tuple[str, str, str]]:
+    def firing() -> set[tuple[str, ...]]:
         alerts = get_json(f"{api}/alerts")["data"]["alerts"]
         return {
-            (a["labels"]["alertname"], a["labels"].get("window", ""), a["labels"].get("feature", ""))
+            tuple(a["labels"].get(name, "") for name in SHOWN)
             for a in alerts
             if a["state"] == "firing" and a["labels"]["severity"] in {"warning", "critical"}
         }
@@ -116,6 +122,8 @@ def test_outage_and_drift_reach_people_once_and_resolve(
             assert "threshold 5" in text  # of the missing values, in percent
             assert "wasserstein" in text
             assert "(threshold 0.900)" in text
+            assert "against the reference" in text
+            assert re.search(r"\. Impact [\d.e-]+ \(rank \d+ of \d+\)\. Worst segment: origin=[A-Z]{3} \(", text)
             assert "docs/runbook.md#modelfeaturemissinghigh" in text
             assert "/d/model-feature?var-model=flights-delay" in text
 
