@@ -105,8 +105,9 @@ def dense(bins: ModelBins, counts: Counts) -> Ints:
 def settings_hash(model: Model) -> str:
     """Hash what the bins and buckets depend on; a change of it needs a new baseline and the whole log."""
     columns = model.columns.model_dump_json(exclude={"features": {"__all__": {"importance", "windows"}}})
-    sizes = (model.drift.knots, model.bucket_seconds, model.max_segments, model.judges_rows)
-    return _short_hash((model.task, columns, *sizes, model.performance.estimate, str(model.version)))
+    sizes = (model.drift.knots, model.bucket_seconds, model.max_segments, model.judges_rows, model.performance.estimate)
+    counted = [(kpi.name, kpi.kind, kpi.terms, kpi.where) for kpi in model.business]
+    return _short_hash((model.task, columns, *sizes, str(model.version), counted))
 
 
 def learning_hash(model: Model) -> str:

@@ -8,12 +8,16 @@ import numpy as np
 import pyarrow as pa
 
 from exporter.baseline import Baseline
+from exporter.business.expression import parse
 from exporter.derive import Embedding, names
 from exporter.drift.thresholds import in_force
 from exporter.drift.univariate import Sample
+from exporter.evaluate.business import business
 from exporter.evaluate.drift import drift
 from exporter.evaluate.performance import performance
+from exporter.evaluate.serving import serving
 from exporter.evaluate.views import View
+from exporter.fields import nearest
 from exporter.mistakes import Wrong
 from exporter.parts import sample
 from exporter.profile.batch import Log, read_labels, read_log
@@ -59,6 +63,7 @@ def check(model: Model) -> tuple[Report, list[Wrong]]:
             return report, [*mistakes, Wrong(("predictions",), f"{path}: {error.args[0]}")]
         report["sample"] = _sample(path, rows)
         mistakes += _log_mistakes(path, baseline.schema, rows)
+        mistakes += _use_mistakes(model, path, table)
         report |= _judgement(model, baseline, rows)
     if model.labels is not None:
         mistakes += _label_mistakes(model, baseline)
@@ -102,7 +107,7 @@ def _sample(path: str, rows: Log) -> Report:
 
 
 def _log_mistakes(path: str, schema: Schema, rows: Log) -> list[Wrong]:
-    found = [f"column {name!r} is missing" for name in rows.absent]
+    found = [f"column {name!r} is missing" for name in rows.absent if name in _judged(schema)]
     found += [f"{count} rows have no usable {reason}" for reason, count in rows.rejected.items()]
     for name, column in rows.batch.features.items():
         if isinstance(column, NumericColumn) and not column.valid.all() and tells_missing(schema, name):
@@ -112,14 +117,65 @@ def _log_mistakes(path: str, schema: Schema, rows: Log) -> list[Wrong]:
     return [Wrong(("predictions",), f"{path}: {one}") for one in found]
 
 
+def _judged(schema: Schema) -> set[str]:
+    return {*(origin(schema, name) for name in schema.features), *schema.scores}
+
+
+def _use_mistakes(model: Model, path: str, table: pa.Table) -> list[Wrong]:
+    """Find columns of serving and business indicators that are not where they should be, or say nothing."""
+    columns, known = model.columns, table.column_names
+    found = []
+    if columns.latency and columns.latency.column not in known:
+        sentence = f"{path} has no column {columns.latency.column!r}{nearest(columns.latency.column, known)}"
+        found.append(Wrong(("columns", "latency", "column"), sentence))
+    if columns.error is not None and columns.error not in known:
+        found.append(
+            Wrong(("columns", "error"), f"{path} has no column {columns.error!r}{nearest(columns.error, known)}")
+        )
+    labelled, of_labels = _labels(model, path, table)
+    for name in columns.outcomes:
+        if name not in of_labels:
+            sentence = f"{labelled} has no column {name!r}{nearest(name, of_labels)}"
+            found.append(Wrong(("columns", "outcomes"), sentence))
+    late = {columns.label, *columns.outcomes}
+    for number, kpi in enumerate(model.business):
+        for place, text in kpi.expressions.items():
+            for name in [name for name in parse(text).columns if name not in late and name not in known]:
+                mend = nearest(name, known)
+                if name in of_labels:
+                    mend = "; it comes with the label: name it in columns.outcomes"
+                found.append(Wrong(("business", number, *place), f"{path} has no column {name!r}{mend}"))
+    return found
+
+
+def _labels(model: Model, path: str, table: pa.Table) -> tuple[str, list[str]]:
+    """Return the newest file in which labels come, and its columns."""
+    if model.labels is None:
+        return path, table.column_names
+    paths = files.paths(model.labels.files)
+    if not paths:
+        return ", ".join(model.labels.files), list(model.columns.outcomes)
+    try:
+        return paths[-1], files.read_all((paths[-1],)).column_names
+    except (OSError, ValueError):
+        return paths[-1], list(model.columns.outcomes)  # told where the labels are looked at
+
+
 def _judgement(model: Model, baseline: Baseline, rows: Log) -> Report:
     """Evaluate the sample as if it were a window: series, and the smallest effects that can be told from chance."""
     vector = np.zeros(baseline.bins.size, np.int64)
     placed = baseline.bins.place_rows(rows.batch)
     if rows.batch.rows:
         add_into(vector, gather(placed, np.zeros(rows.batch.rows, np.int64), 1, baseline.bins.size)[0])
+    evaluated = [
+        drift,
+        quality,
+        performance,
+        *([business] if model.business else []),
+        *([serving] if model.serves else []),
+    ]
     views = [View("1", window.name, 0, window.seconds, vector) for window in model.windows]
-    series = sum(one(model, baseline, views).readings.series() for one in (drift, quality, performance))
+    series = sum(one(model, baseline, views).readings.series() for one in evaluated)
     seconds = (int(rows.timestamp.max()) - int(rows.timestamp.min())) / SECOND if rows.batch.rows else 0
     per_second = rows.batch.rows / seconds if seconds else 0.0
     expected = {window.name: round(per_second * window.seconds) for window in model.windows}

@@ -23,7 +23,7 @@ class Conflict(NamedTuple):
 
 def conflicts(model: Model) -> list[Conflict]:
     """Return everything in a model's settings that cannot hold together."""
-    return [*_windows(model), *_columns(model), *_metrics(model)]
+    return [*_windows(model), *_columns(model), *_metrics(model), *_business(model), *_serving(model)]
 
 
 def _windows(model: Model) -> Iterator[Conflict]:
@@ -88,15 +88,45 @@ def _estimate(model: Model) -> Iterator[Conflict]:
         yield Conflict(place, message, (("columns", "score"), ("task",)))
 
 
+def _business(model: Model) -> Iterator[Conflict]:
+    names = [kpi.name for kpi in model.business]
+    for number, kpi in enumerate(model.business):
+        place: Place = ("business", number)
+        if kpi.name in names[:number]:
+            yield Conflict((*place, "name"), f"{kpi.name} stands here a second time")
+        if kpi.value_matrix is not None:
+            matrix = (*place, "value_matrix")
+            if model.task == "regression":
+                yield Conflict(matrix, "a regression model has no classes: write a sum over label", (("task",),))
+            elif model.columns.label is None:
+                yield Conflict(matrix, "name the label column: columns.label", (("columns", "label"),))
+            elif model.task == "binary" and len(kpi.value_matrix) != 2:
+                sentence = "a binary model has two classes: give [[a, b], [c, d]]"
+                yield Conflict(matrix, f"{sentence}, a row an actual class, the positive one last", (("task",),))
+    outcomes = model.columns.outcomes
+    if outcomes and model.columns.label is None:
+        yield Conflict(("columns", "outcomes"), "they come with the label: name it in columns.label")
+
+
+def _serving(model: Model) -> Iterator[Conflict]:
+    names = model.serving.names
+    for name in model.serving.threshold:
+        place: Place = ("serving", "threshold", name)
+        if name not in names and name != "error_ratio":
+            known = [*names, "error_ratio"]
+            sentence = f"unknown bound {name!r}{nearest(name, known)}"
+            yield Conflict(place, sentence, (("serving", "latency_quantiles"),))
+        elif name == "error_ratio" and model.columns.error is None:
+            yield Conflict(place, "name the column that says whether a request failed: columns.error")
+        elif name != "error_ratio" and model.columns.latency is None:
+            yield Conflict(place, "name the column of the latency: columns.latency: {column: ..., unit: ms}")
+
+
 def not_computed(config: Config) -> list[str]:
     """Name each setting that this version reads but does not act on, so that nobody takes its silence for health."""
     found = [f"sinks.{name}" for name in config.sinks]
     for model in config.models:
         present = {
-            "columns.latency": model.columns.latency,
-            "columns.error": model.columns.error,
-            "business": model.business,
-            "serving": model.serving,
             "retrain": model.retrain,
         }
         found += [f"{model.name}: {key}" for key, value in present.items() if value]

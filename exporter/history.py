@@ -8,13 +8,16 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from exporter.drift.bins import jensen_shannon
+from exporter.kpis import values_of
 from exporter.parts import columns, estimated, performance
+from exporter.profile import serving
 from exporter.profile.model import ModelBins
 from exporter.profile.numeric import NumericBins
 from exporter.rows import Ints
 from exporter.settings import Model
 
 FEATURE = "feature:"
+DAY = 86_400.0
 _SIGNALS = {"score:0": "score"}
 
 
@@ -24,6 +27,8 @@ class Day(NamedTuple):
     signals: name -> (value, rows it is the mean of): `error` (share of wrong predictions, or mean absolute error),
     `score` or `prediction`, `feature:x` of numeric features. drift: feature -> Jensen-Shannon distance from the
     reference, 0 to 1. scores: metric -> value over the labelled rows. estimated: metric -> value expected of all rows.
+    kpis: business indicator -> value. Signals are also `kpi:x` of indicators, and `latency_p50` and `latency_p95` in
+    seconds.
     """
 
     rows: int
@@ -32,6 +37,7 @@ class Day(NamedTuple):
     drift: dict[str, float]
     scores: dict[str, float]
     estimated: Mapping[str, float] = MappingProxyType({})
+    kpis: Mapping[str, float] = {}
 
 
 def describe(model: Model, bins: ModelBins, reference: Ints, vector: Ints) -> Day:
@@ -46,6 +52,11 @@ def describe(model: Model, bins: ModelBins, reference: Ints, vector: Ints) -> Da
     found = {
         metric: value for metric, value in performance(model.task, bins, vector, None).items() if value is not None
     }
+    kpis = values_of(model, bins, vector, DAY)
+    signals |= {
+        f"kpi:{name}": (own.value, own.rows) for name, own in kpis.items() if own.value is not None and own.rows
+    }
+    signals |= _latencies(bins, vector)
     error = found.get("mae", 1 - found["accuracy"] if "accuracy" in found else None)
     if error is not None:
         signals["error"] = (error, labelled)
@@ -56,6 +67,7 @@ def describe(model: Model, bins: ModelBins, reference: Ints, vector: Ints) -> Da
         drift={name: jensen_shannon(p.reference, p.current) for name, p in features.items() if p.current.rows},
         scores=found,
         estimated={name: one.value for name, one in estimated(model.task, bins, vector, None).items()},
+        kpis={name: own.value for name, own in kpis.items() if own.value is not None},
     )
 
 
@@ -73,6 +85,16 @@ def series(days: Mapping[int, Day], signal: str, coverage: float = 0.0) -> tuple
     return [day for day, _, _ in known], [value for _, value, _ in known], [float(rows) for *_, rows in known]
 
 
+def _latencies(bins: ModelBins, vector: Ints) -> dict[str, tuple[float, int]]:
+    """Return the signals of the latency, where there are any."""
+    if bins.latency is None:
+        return {}
+    counts = bins.part(vector, "latency")
+    rows = serving.latencies(counts)
+    found = {f"latency_p{100 * q:.0f}": serving.quantile(counts, q) for q in (0.5, 0.95)}
+    return {name: (value, rows) for name, value in found.items() if value is not None}
+
+
 def _is_signal(model: Model, part: str) -> bool:
     """A class's score alone says little of a model of many classes."""
     return part.startswith(FEATURE) or part == "prediction" or (part == "score:0" and model.task == "binary")
@@ -84,7 +106,7 @@ def to_text(day: Day) -> str:
 
 
 def from_text(text: str) -> Day:
-    """Read what `to_text` wrote, also before there were estimates."""
+    """Read what `to_text` wrote, also before there were estimates and business indicators."""
     plain = json.loads(text)
     signals = {name: (value, rows) for name, (value, rows) in plain.pop("signals").items()}
     return Day(signals=signals, **plain)

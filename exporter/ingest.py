@@ -217,7 +217,8 @@ class Ingest:
         model = self.model
         try:
             if source == "labels":
-                ledger.add_labels(tx, model.name, self.version or "", read_labels(model, baseline.schema, table))
+                labels = read_labels(model, baseline.schema, table)
+                ledger.add_labels(tx, model.name, self.version or "", baseline, labels)
                 return {}
             log_rows = read_log(model, baseline.schema, table, baseline.segments)
         except KeyError as error:

@@ -5,20 +5,24 @@ Each function works inside one transaction, so a process that is killed loses no
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from exporter.baseline import Baseline
+from exporter.business.columns import Columns, from_plain, plain, read
 from exporter.profile.batch import Labels, Log
 from exporter.profile.counts import Counts, Placed, add, gather, keep_rows, negative
+from exporter.profile.kpi import needed
 from exporter.profile.outcome import Outcomes
 from exporter.profile.sample import decode, encode, merge, take_batch
 from exporter.reference import select, usable
 from exporter.rows import NO_TIME, SECOND, Ints, local_days
-from exporter.store import Due, Prediction, Transaction
+from exporter.store import Due, Pending, Prediction, Transaction
 from exporter.store.tables import Key
 
 Deltas = dict[Key, Counts]
@@ -52,7 +56,8 @@ def add_log(tx: Transaction, model: str, baseline: Baseline, log: Log, limits: L
     kept = _new_rows(tx, model, log)
     rejected = Counter(log.rejected)
     rejected["duplicate"] = int((~kept).sum())
-    tx.add_pending(model, _own_labels(log, np.flatnonzero(happened & ~kept)))
+    notes = _notes(baseline, log)
+    tx.add_pending(model, _own_labels(log, notes, np.flatnonzero(happened & ~kept)))
     kept &= happened
     kept = _in_time(log.timestamp, limits, kept, rejected)
     _count_rejected(tx, model, log.version, rejected)
@@ -61,7 +66,8 @@ def add_log(tx: Transaction, model: str, baseline: Baseline, log: Log, limits: L
         return {}
     bucket = log.timestamp // SECOND // limits.bucket * limits.bucket
     now = limits.now * SECOND
-    outcomes = Outcomes(log.prediction, np.full(len(kept), np.nan) if log.label is None else log.label, log.scores)
+    label = np.full(len(kept), np.nan) if log.label is None else log.label
+    outcomes = Outcomes(log.prediction, label, log.scores, notes.values)
     in_time = (log.label_time == NO_TIME) | (log.label_time <= now)
     labelled = usable(baseline.bins, outcomes) & kept & in_time
     placed = [keep_rows(part, kept) for part in baseline.bins.place_rows(log.batch)]
@@ -69,7 +75,7 @@ def add_log(tx: Transaction, model: str, baseline: Baseline, log: Log, limits: L
     deltas = _by_bucket(baseline, placed, Where(log.version, bucket, log.slices, rows))
     _store(tx, model, deltas, limits.zone)
     _keep_sample(tx, model, baseline, log, rows, bucket)
-    _remember(tx, model, log, rows, bucket, labelled)
+    _remember(tx, model, log, notes, rows, bucket, labelled)
     newest: dict[str, int] = {}
     for row in rows.tolist():
         version = log.version[row]
@@ -81,10 +87,13 @@ def add_log(tx: Transaction, model: str, baseline: Baseline, log: Log, limits: L
     return deltas
 
 
-def add_labels(tx: Transaction, model: str, version: str, labels: Labels) -> None:
+def add_labels(tx: Transaction, model: str, version: str, baseline: Baseline, labels: Labels) -> None:
     """Remember labels of a file of their own; `settle_labels` joins them."""
     times = np.where(labels.label_time == NO_TIME, -1, labels.label_time)
-    tx.add_pending(model, zip(labels.ids, labels.label.tolist(), times.tolist(), strict=True))
+    names = needed(baseline.bins.kpis)[1]
+    outcomes = _written(read(labels.table, names), names, len(labels.ids))
+    rows = zip(labels.ids, labels.label.tolist(), times.tolist(), outcomes, strict=True)
+    tx.add_pending(model, (Pending(*row) for row in rows))
     tx.count(model, version, {("rejected", reason): n for reason, n in labels.rejected.items()})
 
 
@@ -92,11 +101,12 @@ def settle_labels(tx: Transaction, model: str, baseline: Baseline, now: float, z
     """Join the labels known by `now` to their predictions; a later label for the same id corrects the first."""
     total: Deltas = {}
     while due := tx.due_labels(model, int(now * SECOND), _LABELS_AT_ONCE):
-        news = [row for row in due if row.old is None or (row.label_time, row.label) > (row.old_time, row.old)]
-        changed = [row for row in news if row.old != row.label]
+        news = [row for row in due if row.is_news]
+        changed = [row for row in news if (row.old, row.old_outcome) != (row.label, row.outcome)]
         deltas = _label_deltas(baseline, changed)
         _store(tx, model, deltas, zone)
-        tx.settle(model, [row.id for row in due], [(row.id, row.label, row.label_time) for row in news])
+        known = [Pending(row.id, row.label, row.label_time, row.outcome) for row in news]
+        tx.settle(model, [row.id for row in due], known)
         for version, count in Counter(row.version for row in changed).items():
             tx.count(model, version, {("labels", ""): count})
         total = merged(total, deltas)
@@ -206,7 +216,30 @@ def _keep_sample(tx: Transaction, model: str, baseline: Baseline, log: Log, rows
     tx.set_samples(model, {key: encode(sample) for key, sample in own.items()})
 
 
-def _remember(tx: Transaction, model: str, log: Log, rows: Ints, bucket: Ints, labelled: np.ndarray) -> None:
+class Notes(NamedTuple):
+    """What indicators of labelled rows need of a log: values by column, and per row as JSON, of log and of label."""
+
+    values: Columns
+    columns: list[str | None]
+    outcome: list[str | None]
+
+
+def _notes(baseline: Baseline, log: Log) -> Notes:
+    names = needed(baseline.bins.kpis)
+    assert log.batch.table is not None
+    values = read(log.batch.table, names[0] + names[1])
+    return Notes(values, *(_written(values, own, log.batch.rows) for own in names))
+
+
+def _written(values: Columns, names: tuple[str, ...], rows: int) -> list[str | None]:
+    if not names:
+        return [None] * rows
+    return [json.dumps(row, allow_nan=False) for row in plain(values, names, rows)]
+
+
+def _remember(
+    tx: Transaction, model: str, log: Log, notes: Notes, rows: Ints, bucket: Ints, labelled: np.ndarray
+) -> None:
     if log.ids is None:
         return
     outputs = np.ascontiguousarray(np.column_stack([log.prediction, log.scores]), "<f8")
@@ -224,18 +257,23 @@ def _remember(tx: Transaction, model: str, log: Log, rows: Ints, bucket: Ints, l
                 slices[row].tobytes(),
                 float(labels[row]) if known else None,
                 _known_at(log, row) if known else None,
+                notes.columns[row],
+                notes.outcome[row] if known else None,
             )
         )
     tx.add_predictions(model, ledger)
-    tx.add_pending(model, _own_labels(log, rows[~labelled[rows]]))
+    tx.add_pending(model, _own_labels(log, notes, rows[~labelled[rows]]))
 
 
-def _own_labels(log: Log, rows: Ints) -> list[tuple[str, float, int]]:
-    """Return id, label and time of the rows that have a label of their own."""
+def _own_labels(log: Log, notes: Notes, rows: Ints) -> list[Pending]:
+    """Return the labels of the rows that have one of their own."""
     if log.ids is None or log.label is None:
         return []
     labelled = rows[~np.isnan(log.label[rows])]
-    return [(log.ids[row], float(log.label[row]), _known_at(log, row)) for row in labelled.tolist()]
+    return [
+        Pending(log.ids[row], float(log.label[row]), _known_at(log, row), notes.outcome[row])
+        for row in labelled.tolist()
+    ]
 
 
 def _known_at(log: Log, row: int) -> int:
@@ -253,8 +291,12 @@ def _label_deltas(baseline: Baseline, changed: list[Due]) -> Deltas:
     old = np.array([np.nan if row.old is None else row.old for row in changed])
     new = np.array([row.label for row in changed])
     total: Deltas = {}
-    for label, sign in ((new, 1), (old, -1)):
-        outcomes = Outcomes(outputs[:, 0], label, outputs[:, 1:])
+    columns = [row.columns for row in changed]
+    for label, known, sign in ((new, [r.outcome for r in changed], 1), (old, [r.old_outcome for r in changed], -1)):
+        values: dict[str, pa.Array] = {}
+        for names, notes in zip(needed(baseline.bins.kpis), (columns, known), strict=True):
+            values |= from_plain([json.loads(own) if own else [None] * len(names) for own in notes], names)
+        outcomes = Outcomes(outputs[:, 0], label, outputs[:, 1:], values)
         placed = _placed_outcomes(baseline, outcomes, usable(baseline.bins, outcomes))
         if placed:
             deltas = _by_bucket(baseline, placed, where)

@@ -14,10 +14,12 @@ from exporter import tasks
 from exporter.baseline import Baseline
 from exporter.collector import Board
 from exporter.days import Days
+from exporter.evaluate.business import business
 from exporter.evaluate.drift import drift
 from exporter.evaluate.estimation import estimation
 from exporter.evaluate.history import history
 from exporter.evaluate.performance import performance
+from exporter.evaluate.serving import serving
 from exporter.evaluate.views import Found, View
 from exporter.ingest import Ingest
 from exporter.quality import quality
@@ -34,11 +36,15 @@ EVALUATIONS: Mapping[str, Callable[[Model, Baseline, list[View]], Found]] = {
     "quality": quality,
     "performance": performance,
     "estimation": estimation,
+    "business": business,
+    "serving": serving,
 }
-# Tasks that only some models have.
+# Tasks that a model has only where its settings ask for them.
 OPTIONAL: Mapping[str, Callable[[Model], bool]] = {
     "multivariate": lambda model: model.judges_rows,
     "estimation": lambda model: model.performance.estimate,
+    "business": lambda model: bool(model.business),
+    "serving": lambda model: model.serves,
 }
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from exporter import row_baseline
 from exporter.baseline import Baseline, dense
+from exporter.business.columns import read
 from exporter.calibrate import DAY, budget_parts, calibrations, units_of
 from exporter.drift import sequential
 from exporter.drift.sequential import DETECTORS
@@ -19,8 +20,10 @@ from exporter.importance import measure
 from exporter.profile import categorical, numeric
 from exporter.profile.batch import as_outcomes, labels_of, read_batch
 from exporter.profile.counts import Counts, Placed, gather, keep_rows
+from exporter.profile.kpi import KpiBins, bins_of, needed
 from exporter.profile.model import Batch, Bins, Column, ModelBins
 from exporter.profile.outcome import ClassBins, Outcomes, RegressionBins
+from exporter.profile.serving import ErrorBins, LatencyBins
 from exporter.quality_bounds import learn_windows
 from exporter.row_baseline import RowBaseline
 from exporter.rows import NO_TIME, SECOND, Bools, CategoryColumn, Ints, local_days, times
@@ -39,7 +42,8 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
     label, _ = labels_of(model, schema, reference, Counter())
     bins, schema = _fit_bins(model, schema, batch, as_outcomes(schema, batch, label), label is not None)
     batch = batch._replace(features={name: batch.features[name] for name in schema.features})
-    outcomes = as_outcomes(schema, batch, label)
+    columns = tuple(name for names in needed(bins.kpis) for name in names)
+    outcomes = as_outcomes(schema, batch, label)._replace(columns=read(reference, columns))
     labelled = usable(bins, outcomes)
     if model.performance.estimate:
         bins = bins.with_estimator(learn(bins, batch, outcomes, labelled))
@@ -118,7 +122,8 @@ def usable(bins: ModelBins, outcomes: Outcomes) -> np.ndarray:
 
 def select(outcomes: Outcomes, rows: np.ndarray) -> Outcomes:
     """Return some of the rows."""
-    return Outcomes(outcomes.prediction[rows], outcomes.label[rows], outcomes.scores[rows])
+    columns = {name: own.filter(pa.array(rows)) for name, own in outcomes.columns.items()}
+    return Outcomes(outcomes.prediction[rows], outcomes.label[rows], outcomes.scores[rows], columns)
 
 
 def _fit_bins(
@@ -145,7 +150,23 @@ def _fit_bins(
         label = numeric.fit(values, most)
         known = RegressionBins(float(values.mean()), float(values.std()) or 1.0)
     kinds = {name: schema.features[name] for name in features}
-    return ModelBins(features, prediction, scores, label, known), schema._replace(features=kinds, skipped=skipped)
+    bins = ModelBins(features, prediction, scores, label, known, *_of_use(model, schema))
+    return bins, schema._replace(features=kinds, skipped=skipped)
+
+
+def _of_use(model: Model, schema: Schema) -> tuple[LatencyBins | None, ErrorBins | None, tuple[KpiBins, ...]]:
+    """Return the places of latencies, of failed requests, and of business indicators."""
+    columns, classes = model.columns, schema.classes
+    for kpi in model.business:
+        if kpi.value_matrix is not None and len(kpi.value_matrix) != len(classes):
+            raise SchemaError(
+                f"the value_matrix of {kpi.name} is for {len(kpi.value_matrix)} classes, the reference has "
+                f"{len(classes)}: give a row and a column each of {', '.join(classes)}"
+            )
+    of_label = frozenset({*columns.outcomes, *([columns.label] if columns.label is not None else [])})
+    latency = LatencyBins(columns.latency.column, columns.latency.unit) if columns.latency else None
+    errors = ErrorBins(columns.error) if columns.error is not None else None
+    return latency, errors, tuple(bins_of(kpi, of_label) for kpi in model.business)
 
 
 def _fit_column(column: Column, most: int) -> Bins:

@@ -53,7 +53,7 @@ def roles(columns: Columns) -> set[str]:
         columns.label_timestamp,
         latency,
     )
-    return {name for name in (*named, *scores, columns.error, *columns.ignore) if name is not None}
+    return {name for name in (*named, *scores, columns.error, *columns.outcomes, *columns.ignore) if name is not None}
 
 
 def infer(model: Model, reference: pa.Table) -> Schema:

@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from exporter.business.settings import Kpi
 from exporter.drift.settings import Drift
 from exporter.fields import Levels, Ratio, Seconds, Settings, WholeSeconds, Zone, level, whole_seconds
 from exporter.rows import canonical
@@ -109,7 +110,10 @@ class Latency(Settings):
 
 
 class Columns(Settings):
-    """Which column plays which part; `features` left out means every other column of the reference."""
+    """Which column plays which part; `features` left out means every other column of the reference.
+
+    outcomes: columns that become known with the label, where it stands.
+    """
 
     timestamp: str
     prediction: str
@@ -120,6 +124,7 @@ class Columns(Settings):
     label_timestamp: str | None = None
     latency: Latency | None = None
     error: str | None = None
+    outcomes: tuple[str, ...] = ()
     segments: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     features: Annotated[dict[str, OneFeature] | None, BeforeValidator(_features)] = None
@@ -197,6 +202,18 @@ class Quality(Settings):
         return own or default
 
 
+class Serving(Settings):
+    """Quantiles of the latency that are shown, and bounds: `latency_p99` in seconds, `error_ratio`."""
+
+    latency_quantiles: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.5, 0.95, 0.99)
+    threshold: dict[str, Annotated[Levels, level("critical")]] = Field(default_factory=dict)
+
+    @property
+    def names(self) -> dict[str, float]:
+        """The name of each quantile, as in `threshold`."""
+        return {f"latency_p{100 * q:.6g}": q for q in self.latency_quantiles}
+
+
 def _version(value: object) -> object:
     in_log = isinstance(value, dict) and list(value) == ["column"]
     if in_log or isinstance(value, str) or (isinstance(value, int | float) and not isinstance(value, bool)):
@@ -228,8 +245,8 @@ class Model(Settings):
     drift: Drift = Drift()
     performance: Performance = Performance()
     quality: Quality = Quality()
-    business: tuple[dict[str, Any], ...] = ()
-    serving: dict[str, Any] = Field(default_factory=dict)
+    business: tuple[Kpi, ...] = ()
+    serving: Serving = Serving()
     retrain: dict[str, Any] = Field(default_factory=dict)
 
     @property
@@ -240,6 +257,11 @@ class Model(Settings):
         whole = math.gcd(*(window.seconds for window in self.windows))
         wish = min(window.seconds for window in self.windows) / 24
         return next((step for step in _BUCKETS if step <= wish and whole % step == 0), whole)
+
+    @property
+    def serves(self) -> bool:
+        """Whether there is anything to tell of serving that the configuration asks for."""
+        return bool(self.columns.latency or self.columns.error or "serving" in self.model_fields_set)
 
     @property
     def judges_rows(self) -> bool:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-Kind = Literal["gauge", "counter", "histogram"]
+Kind = Literal["gauge", "counter", "histogram", "summary"]
 
 M = ("model", "model_version")
 W = (*M, "window")
 S = (*W, "segment")
-INGEST, DRIFT, QUALITY, PERFORMANCE, ESTIMATION, MULTIVARIATE, HISTORY = (
-    f"as of the last run of task {task}"
-    for task in ("ingest", "drift", "quality", "performance", "estimation", "multivariate", "history")
+TASKS = ("ingest", "drift", "quality", "performance", "estimation", "multivariate", "business", "serving", "history")
+INGEST, DRIFT, QUALITY, PERFORMANCE, ESTIMATION, MULTIVARIATE, BUSINESS, SERVING, HISTORY = (
+    f"as of the last run of task {task}" for task in TASKS
 )
 
 

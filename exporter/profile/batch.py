@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from exporter.business.expression import parse
 from exporter.derive import derive, names
 from exporter.profile.model import Batch, Column
 from exporter.profile.outcome import Outcomes
@@ -40,12 +41,13 @@ class Log(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """Labels of a file of their own; fields as in Log."""
+    """Labels of a file of their own; fields as in Log. table: their rows, as read."""
 
     ids: list[str]
     label: Floats
     label_time: Ints
     rejected: Counter[str]
+    table: pa.Table
 
 
 def read_log(model: Model, schema: Schema, table: pa.Table, segments: Segments = NONE) -> Log:
@@ -72,7 +74,7 @@ def read_log(model: Model, schema: Schema, table: pa.Table, segments: Segments =
     batch = read_batch(model, schema, table)
     outcomes = as_outcomes(schema, batch, None)
     label, label_time = labels_of(model, schema, table, rejected)
-    used = dict.fromkeys([*(origin(schema, name) for name in schema.features), *schema.scores])
+    used = dict.fromkeys([*(origin(schema, name) for name in schema.features), *schema.scores, *_of_use(model)])
     return Log(
         batch=batch,
         ids=[str(name) for name in ids] if ids is not None else None,
@@ -110,6 +112,7 @@ def read_labels(model: Model, schema: Schema, table: pa.Table) -> Labels:
         label[kept],
         label_time[kept],
         +rejected,
+        table.filter(pa.array(kept)),
     )
 
 
@@ -128,6 +131,7 @@ def read_batch(model: Model, schema: Schema, table: pa.Table, own: bool = False)
         },
         prediction=_column(table, model.columns.prediction, kind),
         scores=tuple(_numbers(table, name) for name in schema.scores),
+        table=table,
     )
 
 
@@ -165,6 +169,15 @@ def _needed(model: Model) -> list[str]:
     columns = model.columns
     version = model.version["column"] if isinstance(model.version, dict) else None
     return [n for n in (columns.timestamp, columns.prediction, columns.id, version) if n is not None]
+
+
+def _of_use(model: Model) -> list[str]:
+    """Return the columns of the log that serving and business indicators read."""
+    columns = model.columns
+    found = [columns.latency.column] if columns.latency else []
+    found += [columns.error] if columns.error is not None else []
+    read = [name for kpi in model.business for text in kpi.expressions.values() for name in parse(text).columns]
+    return found + [name for name in read if name not in {columns.label, *columns.outcomes}]
 
 
 def _versions(model: Model, table: pa.Table) -> list[str]:

@@ -8,16 +8,20 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
+from exporter.business.columns import Columns, read
 from exporter.performance import calibrators, losses
 from exporter.performance.calibrators import Calibrators
 from exporter.performance.losses import Losses
-from exporter.profile import categorical, estimate, numeric, outcome
+from exporter.profile import categorical, estimate, kpi, numeric, outcome, serving
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.counts import Placed, keep_rows, ones
 from exporter.profile.estimate import Estimator
+from exporter.profile.kpi import KpiBins
 from exporter.profile.numeric import NumericBins
 from exporter.profile.outcome import ClassBins, Outcomes, RegressionBins
+from exporter.profile.serving import ErrorBins, LatencyBins
 from exporter.rows import CategoryColumn, Ints, NumericColumn
 
 Column = NumericColumn | CategoryColumn
@@ -31,6 +35,7 @@ class Batch(NamedTuple):
     features: dict[str, Column]
     prediction: Column
     scores: tuple[NumericColumn, ...]
+    table: pa.Table | None = None  # what serving and business indicators read of it; None: nothing
 
 
 class ModelBins:
@@ -43,6 +48,9 @@ class ModelBins:
         scores: tuple[NumericBins, ...],
         label: NumericBins | None,
         outcomes: ClassBins | RegressionBins | None,
+        latency: LatencyBins | None = None,
+        errors: ErrorBins | None = None,
+        kpis: tuple[KpiBins, ...] = (),
         estimator: Estimator | None = None,
     ):
         self.features = features
@@ -50,11 +58,16 @@ class ModelBins:
         self.scores = scores
         self.label = label
         self.outcomes = outcomes
+        self.latency = latency
+        self.errors = errors
+        self.kpis = kpis
         self.estimator = estimator
         self._starts: dict[str, int] = {}
         sizes = {"rows": 1, **{f"feature:{name}": bins.size for name, bins in features.items()}}
         sizes |= {"prediction": prediction.size, **{f"score:{i}": b.size for i, b in enumerate(scores)}}
         sizes |= {"label": label.size if label else 0, "outcome": outcomes.size if outcomes else 0}
+        sizes |= {"latency": latency.size if latency else 0, "error": errors.size if errors else 0}
+        sizes |= {f"kpi:{own.name}": own.size for own in kpis}
         sizes |= {"estimate": estimate.size(estimator, self._classes) if estimator else 0}
         place = 0
         for name, size in sizes.items():
@@ -65,7 +78,8 @@ class ModelBins:
 
     def with_estimator(self, estimator: Estimator | None) -> ModelBins:
         """Return the same bins, with places for what is expected of rows without a label."""
-        return ModelBins(self.features, self.prediction, self.scores, self.label, self.outcomes, estimator)
+        columns = (self.features, self.prediction, self.scores, self.label, self.outcomes)
+        return ModelBins(*columns, self.latency, self.errors, self.kpis, estimator)
 
     @property
     def _classes(self) -> ClassBins | None:
@@ -93,6 +107,14 @@ class ModelBins:
         placed += self._shift("prediction", _place(self.prediction, batch.prediction))
         for number, (bins, column) in enumerate(zip(self.scores, batch.scores, strict=True)):
             placed += self._shift(f"score:{number}", _place(bins, column))
+        if batch.table is not None:
+            if self.latency:
+                placed += self._shift("latency", serving.place_latency(self.latency, batch.table))
+            if self.errors:
+                placed += self._shift("error", serving.place_errors(self.errors, batch.table))
+            early = [own for own in self.kpis if not own.outcomes]
+            columns = read(batch.table, tuple({name for own in early for name in own.columns}))
+            placed += self._place_kpis(early, columns, batch.rows)
         return placed + self._shift("estimate", self._place_estimate(batch))
 
     def _place_estimate(self, batch: Batch) -> list[Placed]:
@@ -109,6 +131,11 @@ class ModelBins:
             return estimate.place_classes(self.estimator, self._classes, table[batch.prediction.codes], scores)
         return []
 
+    def _place_kpis(self, kpis: list[KpiBins], columns: Columns, rows: int) -> list[Placed]:
+        """Place what indicators say of rows; a value_matrix is read from the outcomes."""
+        counted = [own for own in kpis if own.terms]
+        return [part for own in counted for part in self._shift(f"kpi:{own.name}", kpi.place(own, columns, rows))]
+
     def place_outcomes(self, rows: Outcomes) -> list[Placed]:
         """Place predictions whose label is known; returns nothing for a model without labels."""
         if self.label is not None:
@@ -116,6 +143,7 @@ class ModelBins:
             labels = self._shift("label", numeric.place(self.label, rows.label, valid))
         else:
             labels = []
+        labels += self._place_kpis([own for own in self.kpis if own.outcomes], rows.columns, len(rows.label))
         if isinstance(self.outcomes, ClassBins):
             return labels + self._shift("outcome", outcome.place_classes(self.outcomes, rows))
         if isinstance(self.outcomes, RegressionBins):
@@ -183,12 +211,15 @@ def _estimator_from_json(plain: dict[str, Any] | None) -> Estimator | None:
 
 def to_json(bins: ModelBins) -> dict[str, Any]:
     """Return plain values for the store; numbers come back to the last bit."""
+    parts: dict[str, Any] = {"latency": bins.latency and bins.latency._asdict()}
+    parts |= {"errors": bins.errors and bins.errors._asdict(), "kpis": [kpi.to_plain(own) for own in bins.kpis]}
     found = {
         "features": {name: _bins_to_json(own) for name, own in bins.features.items()},
         "prediction": _bins_to_json(bins.prediction),
         "scores": [_bins_to_json(own) for own in bins.scores],
         "label": _bins_to_json(bins.label),
         "outcomes": _bins_to_json(bins.outcomes),
+        **{name: own for name, own in parts.items() if own},
     }
     return found | ({"estimator": _estimator_to_json(bins.estimator)} if bins.estimator else {})
 
@@ -201,5 +232,8 @@ def from_json(plain: dict[str, Any]) -> ModelBins:
         tuple(_bins_from_json(own) for own in plain["scores"]),
         _bins_from_json(plain["label"]),
         _bins_from_json(plain["outcomes"]),
+        LatencyBins(**plain["latency"]) if "latency" in plain else None,
+        ErrorBins(**plain["errors"]) if "errors" in plain else None,
+        tuple(kpi.from_plain(own) for own in plain.get("kpis", ())),
         _estimator_from_json(plain.get("estimator")),
     )

@@ -5,10 +5,12 @@ Losses are kept as whole units and 2**-32 parts, so their mean is off by at most
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
+from exporter.business.columns import Columns
 from exporter.performance.tables import ClassOutcomes, RegressionOutcomes, ScoreTable
 from exporter.profile import numeric
 from exporter.profile.counts import FRACTION, Placed, ones, place_sum, read_sum
@@ -22,12 +24,13 @@ class Outcomes(NamedTuple):
     """Rows with predictions and labels as numbers: class index (-1 is none of the classes) or value.
 
     prediction, label: float64, length n. scores: n x 1 (binary, of the positive class) or n x C, NaN where unknown;
-    n x 0 where there are no scores.
+    n x 0 where there are no scores. columns: what indicators of labelled rows read of log and label, by name.
     """
 
     prediction: Floats
     label: Floats
     scores: Floats
+    columns: Columns = MappingProxyType({})
 
 
 class ClassBins(NamedTuple):

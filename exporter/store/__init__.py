@@ -10,10 +10,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from exporter.store.tables import TABLES, Due, Prediction, StoreError
+from exporter.store.tables import TABLES, Due, Pending, Prediction, StoreError
 from exporter.store.transaction import Transaction
 
-__all__ = ["Due", "Prediction", "Store", "StoreError", "Transaction"]
+__all__ = ["Due", "Pending", "Prediction", "Store", "StoreError", "Transaction"]
 
 
 class Store:

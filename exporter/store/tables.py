@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from exporter.profile.counts import Counts
 
 TABLES = sa.MetaData()
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
 
 
 def _key(name: str, kind: Any = sa.Text) -> sa.Column[Any]:
@@ -62,6 +62,8 @@ PREDICTION = sa.Table(
     sa.Column("slices", sa.LargeBinary, nullable=False),
     sa.Column("label", sa.Float(53)),
     sa.Column("label_time", sa.BigInteger),
+    sa.Column("columns", sa.Text),
+    sa.Column("outcome", sa.Text),
     sa.Index("prediction_age", "model", "bucket"),
     sqlite_with_rowid=False,
 )
@@ -72,6 +74,7 @@ PENDING = sa.Table(
     _key("id"),
     sa.Column("label", sa.Float(53), nullable=False),
     sa.Column("label_time", sa.BigInteger, nullable=False),
+    sa.Column("outcome", sa.Text),
     sqlite_with_rowid=False,
 )
 POSITION = sa.Table(
@@ -116,7 +119,8 @@ class Bucket(NamedTuple):
 class Prediction(NamedTuple):
     """A row of the ledger; label None while unknown.
 
-    output: prediction and scores as packed float64. slices: numbers of its segments as packed int16.
+    output: prediction and scores as packed float64. slices: numbers of its segments as packed int16. columns, outcome:
+    what business indicators need of log and label, as JSON lists; None where they need nothing.
     """
 
     id: str
@@ -126,6 +130,17 @@ class Prediction(NamedTuple):
     slices: bytes
     label: float | None
     label_time: int | None
+    columns: str | None = None
+    outcome: str | None = None
+
+
+class Pending(NamedTuple):
+    """A label that waits: for its time, for its prediction, or to be counted."""
+
+    id: str
+    label: float
+    label_time: int
+    outcome: str | None = None
 
 
 class Due(NamedTuple):
@@ -136,7 +151,16 @@ class Due(NamedTuple):
     bucket: int
     output: bytes
     slices: bytes
+    columns: str | None
     old: float | None
     old_time: int | None
+    old_outcome: str | None
     label: float
     label_time: int
+    outcome: str | None
+
+    @property
+    def is_news(self) -> bool:
+        """Whether the label is later than the one that was counted; of one time the larger counts."""
+        before = (self.old_time, self.old, self.old_outcome or "")
+        return self.old is None or (self.label_time, self.label, self.outcome or "") > before

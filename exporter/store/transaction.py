@@ -24,6 +24,7 @@ from exporter.store.tables import (
     Bucket,
     Due,
     Key,
+    Pending,
     Prediction,
     StoreError,
 )
@@ -163,9 +164,9 @@ class Transaction:
         if plain:
             self.connection.execute(sa.insert(PREDICTION), plain)
 
-    def add_pending(self, model: str, rows: Iterable[tuple[str, float, int]]) -> None:
-        """Remember labels (id, label, time); of two for one id the later one stays, or else the larger label."""
-        plain = [{"model": model, "id": i, "label": label, "label_time": at} for i, label, at in rows]
+    def add_pending(self, model: str, rows: Iterable[Pending]) -> None:
+        """Remember labels; of two for one id the later one stays, or else the larger label, or the larger outcome."""
+        plain = [{"model": model, **row._asdict()} for row in rows]
         if not plain:
             return
         statement = self._insert(PENDING)
@@ -173,9 +174,18 @@ class Transaction:
         self.connection.execute(
             statement.on_conflict_do_update(
                 index_elements=["model", "id"],
-                set_={"label": new.label, "label_time": new.label_time},
+                set_={"label": new.label, "label_time": new.label_time, "outcome": new.outcome},
                 where=(new.label_time > old.label_time)
-                | ((new.label_time == old.label_time) & (new.label > old.label)),
+                | (
+                    (new.label_time == old.label_time)
+                    & (
+                        (new.label > old.label)
+                        | (
+                            (new.label == old.label)
+                            & (sa.func.coalesce(new.outcome, "") > sa.func.coalesce(old.outcome, ""))
+                        )
+                    )
+                ),
             ),
             plain,
         )
@@ -190,18 +200,21 @@ class Transaction:
                 PREDICTION.c.bucket,
                 PREDICTION.c.output,
                 PREDICTION.c.slices,
+                PREDICTION.c.columns,
                 PREDICTION.c.label,
                 PREDICTION.c.label_time,
+                PREDICTION.c.outcome,
                 PENDING.c.label,
                 PENDING.c.label_time,
+                PENDING.c.outcome,
             )
             .select_from(both)
             .where(PENDING.c.model == model, PENDING.c.label_time <= now)
             .limit(most)
         )
-        return [Due(*row) for row in self.connection.execute(query)]
+        return [Due._make(row) for row in self.connection.execute(query)]
 
-    def settle(self, model: str, done: list[str], labels: list[tuple[str, float, int]]) -> None:
+    def settle(self, model: str, done: list[str], labels: list[Pending]) -> None:
         """Take labels out of memory, and write those that changed something to the ledger."""
         for chunk in _chunks(done):
             self.connection.execute(sa.delete(PENDING).where(PENDING.c.model == model, PENDING.c.id.in_(chunk)))
@@ -209,9 +222,12 @@ class Transaction:
             statement = (
                 sa.update(PREDICTION)
                 .where(PREDICTION.c.model == model, PREDICTION.c.id == sa.bindparam("key"))
-                .values(label=sa.bindparam("new"), label_time=sa.bindparam("at"))
+                .values(label=sa.bindparam("new"), label_time=sa.bindparam("at"), outcome=sa.bindparam("with"))
             )
-            self.connection.execute(statement, [{"key": i, "new": v, "at": t} for i, v, t in labels])
+            self.connection.execute(
+                statement,
+                [{"key": one.id, "new": one.label, "at": one.label_time, "with": one.outcome} for one in labels],
+            )
 
     def positions(self, model: str, source: str) -> dict[str, str]:
         """Return what was read of a source, by path."""

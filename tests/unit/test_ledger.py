@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from exporter import ledger
 from exporter.baseline import Baseline
 from exporter.ledger import Limits
+from exporter.profile import kpi
 from exporter.profile.batch import read_labels, read_log
 from exporter.profile.counts import Counts, add
 from exporter.reference import fit
@@ -31,8 +32,20 @@ ROWS = 14
 FAR = 1e10
 LIMITS = Limits(now=START + 1e7, bucket=BUCKET, oldest=0)
 TASKS = ("binary", "multiclass", "regression")
+BUSINESS = [
+    {"name": "requests", "count": "*"},
+    {"name": "amounts", "sum": "amount", "where": "colour in ('red', 'green')"},
+    {"name": "worth of the red", "sum": "worth + coalesce(amount, 0)", "where": "colour = 'red' and label is not null"},
+    {"name": "worth a label", "ratio": {"numerator": "worth", "denominator": "*"}, "where": "amount < 0"},
+]
 MODELS: dict[str, Model] = {
-    task: settings(task, version={"column": "release"}, columns={"segments": ["colour", "amount"]}, max_segments=3)
+    task: settings(
+        task,
+        version={"column": "release"},
+        columns={"segments": ["colour", "amount"], "features": ["amount", "colour"], "outcomes": ["worth"]},
+        max_segments=3,
+        business=BUSINESS,
+    )
     for task in TASKS
 }
 BASELINES: dict[str, Baseline] = {task: fit(MODELS[task], random_table(0, 100, task)) for task in TASKS}
@@ -44,11 +57,23 @@ def log_of(task: str, seed: int = 1, rows: int = ROWS) -> pa.Table:
     rng = np.random.default_rng(seed)
     times = START // BUCKET * BUCKET + rng.integers(0, 4 * BUCKET, rows)
     base = random_table(seed, rows, task).drop_columns(["time", "label_time"])
-    return (
+    return with_worth(
         base.append_column("time", pa.array(times * 1_000_000, pa.timestamp("us", "UTC")))
         .append_column("label_time", pa.array((times + 50) * 1_000_000, pa.timestamp("us", "UTC")))
         .append_column("release", pa.array(rng.choice(["1", "2"], rows).tolist()))
     )
+
+
+def worth(name: str, label: object) -> float | None:
+    """Return what comes with a label."""
+    return None if label is None else len(name) * 0.1 + sum(str(label).encode()) / 7
+
+
+def with_worth(log: pa.Table) -> pa.Table:
+    """Add what comes with the label, or renew it."""
+    values = [worth(*both) for both in zip(log["id"].to_pylist(), log["label"].to_pylist(), strict=True)]
+    kept = log.drop_columns(["worth"]) if "worth" in log.column_names else log
+    return kept.append_column("worth", pa.array(values, pa.float64()))
 
 
 def plain(buckets: dict[tuple[str, str, int], Counts]) -> Buckets:
@@ -74,7 +99,7 @@ def expected(task: str, log: pa.Table, labels: dict[str, object] | None = None) 
     """Count each bucket afresh, every row with its last label, in the whole and in each of its segments."""
     if labels is not None:
         values = [labels.get(name) for name in log["id"].to_pylist()]
-        log = log.set_column(log.column_names.index("label"), "label", pa.array(values, log["label"].type))
+        log = with_worth(log.set_column(log.column_names.index("label"), "label", pa.array(values, log["label"].type)))
     starts = [int(t.timestamp()) // BUCKET * BUCKET for t in log["time"].to_pylist()]
     segments = BASELINES[task].segments
     names = np.array(segments.names)[segments.members(log)].tolist()
@@ -107,8 +132,9 @@ def add_labels(store: Store, task: str, ids: list[str], labels: list[object], ti
             "label_time": pa.array([round(t * 1e6) for t in times], pa.timestamp("us", "UTC")),
         }
     )
+    table = with_worth(table)
     with store.transaction() as tx:
-        ledger.add_labels(tx, "m", "1", read_labels(MODELS[task], BASELINES[task].schema, table))
+        ledger.add_labels(tx, "m", "1", BASELINES[task], read_labels(MODELS[task], BASELINES[task].schema, table))
 
 
 def settle(store: Store, task: str, now: float = FAR) -> ledger.Deltas:
@@ -124,7 +150,7 @@ def store() -> Iterator[Store]:
 
 
 def without_labels(log: pa.Table) -> pa.Table:
-    return log.drop_columns(["label", "label_time"])
+    return log.drop_columns(["label", "label_time", "worth"])
 
 
 # --- any order, repetition and correction ----------------------------------------------------------------------------
@@ -212,6 +238,26 @@ def test_two_labels_of_one_time_are_settled_alike_in_any_order(store):
         add_labels(store, "binary", [name], [label], [START])
         settle(store, "binary")
     assert stored(store) == expected("binary", log, {name: 1})
+
+
+def test_what_comes_with_a_label_is_corrected_as_a_label_is(store):
+    """The same label with another worth, later or larger, takes the place of the first; an earlier one does not."""
+    log = log_of("regression", seed=6, rows=1)
+    log = log.set_column(log.column_names.index("colour"), "colour", pa.array(["red"]))
+    (name,) = log["id"].to_pylist()
+    add_log(store, "regression", without_labels(log))
+    own = BASELINES["regression"]
+    for worth_now, at in ((5.0, 10), (7.25, 20), (6.0, 15), (7.5, 20)):
+        table = pa.table({"id": [name], "label": [80.0], "label_time": [START + at], "worth": [worth_now]})
+        with store.transaction() as tx:
+            ledger.add_labels(tx, "m", "1", own, read_labels(MODELS["regression"], own.schema, table))
+        settle(store, "regression")
+    (counts,) = [stored(store)[key] for key in stored(store) if key[1] == "all"]
+    vector = np.zeros(own.bins.size, np.int64)
+    vector[counts[0]] = counts[1]
+    amount = log["amount"].to_pylist()[0]
+    sums = kpi.read(own.bins.kpis[2], own.bins.part(vector, "kpi:worth of the red"))
+    assert (sums.rows, sums.x) == (1, 7.5 + amount)
 
 
 def test_a_label_for_an_unknown_prediction_waits(store):
@@ -312,7 +358,8 @@ def round_of(store: Store, task: str, log: pa.Table, labels: dict[str, object]) 
         rows = read_log(MODELS[task], own.schema, without_labels(log), own.segments)
         ledger.add_log(tx, "m", own, rows, LIMITS)
         table = pa.table({"id": list(labels), "label": list(labels.values()), "label_time": [START + 5] * len(labels)})
-        ledger.add_labels(tx, "m", "1", read_labels(MODELS[task], BASELINES[task].schema, table))
+        table = with_worth(table)
+        ledger.add_labels(tx, "m", "1", BASELINES[task], read_labels(MODELS[task], BASELINES[task].schema, table))
         ledger.settle_labels(tx, "m", BASELINES[task], FAR)
 
 

@@ -1,0 +1,74 @@
+"""Business indicators of a profile: each with its value, and whether there are enough rows to tell it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from exporter.business import values
+from exporter.business.settings import Kpi
+from exporter.business.values import Value
+from exporter.profile import kpi as profile
+from exporter.profile import outcome
+from exporter.profile.kpi import KpiBins
+from exporter.profile.model import ModelBins
+from exporter.profile.outcome import ClassBins
+from exporter.rows import Floats, Ints
+from exporter.settings import Model
+
+Estimate = Callable[[ModelBins, Ints], Floats | None]  # a profile -> its estimated confusion, actual x predicted
+
+
+def counted(bins: ModelBins, vector: Ints) -> Floats | None:
+    """Return the realised confusion over the labelled rows of a dense profile, actual x predicted."""
+    if not isinstance(bins.outcomes, ClassBins):
+        return None
+    table = outcome.read_classes(bins.outcomes, bins.part(vector, "outcome")).confusion
+    return np.asarray(table, np.float64)
+
+
+def values_of(
+    model: Model, bins: ModelBins, vector: Ints, seconds: float, estimate: Estimate | None = None
+) -> dict[str, Value]:
+    """Return the value of each indicator over the rows of a dense profile that cover so many seconds.
+
+    estimate: where it knows the confusion of all rows, a value_matrix is of that unless nearly all labels are known.
+    """
+    parts = {own.name: own for own in bins.kpis}
+    return {kpi.name: _value(kpi, parts[kpi.name], bins, vector, seconds, estimate) for kpi in model.business}
+
+
+MATURE = 0.95  # share of the rows whose label is known, from which the realised confusion stands for all
+
+
+def _value(kpi: Kpi, own: KpiBins, bins: ModelBins, vector: Ints, seconds: float, estimate: Estimate | None) -> Value:
+    if kpi.value_matrix is not None:
+        confusion = counted(bins, vector)
+        rows = int(bins.part(vector, "rows")[0])
+        if estimate is not None and bins.labelled_rows(vector) < MATURE * rows:
+            estimated = estimate(bins, vector)
+            confusion = confusion if estimated is None else estimated
+        if confusion is None:
+            return Value(None, None, None, 0)
+        return values.of_decisions(kpi.value_matrix, confusion)
+    sums = profile.read(own, bins.part(vector, f"kpi:{own.name}"))
+    scale = kpi.seconds / seconds if kpi.rate is not None else 1.0
+    if not sums.rows and sums.unknown:
+        return Value(None, None, None, 0)
+    if kpi.ratio is not None:
+        return values.ratio(sums.rows, *sums[2:])
+    if kpi.mean is not None:
+        return values.mean(sums.rows, sums.x, sums.xx)
+    if not profile.adds_up(own):
+        return values.count(sums.rows, scale)
+    return values.total(sums.rows, sums.x, sums.xx, scale)
+
+
+def least_rows(model: Model, kpi: Kpi, own: KpiBins) -> int:
+    """Return the rows that an indicator needs: as configured, or what its kind needs."""
+    if kpi.min_rows is not None:
+        return kpi.min_rows
+    if own.outcomes or kpi.value_matrix is not None:
+        return model.performance.min_rows
+    return model.drift.min_rows if kpi.kind in {"mean", "ratio"} else 0
