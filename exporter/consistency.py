@@ -94,6 +94,10 @@ def _business(model: Model) -> Iterator[Conflict]:
         place: Place = ("business", number)
         if kpi.name in names[:number]:
             yield Conflict((*place, "name"), f"{kpi.name} stands here a second time")
+        for index, window in enumerate(kpi.windows or ()):
+            if window not in [own.name for own in model.windows]:
+                known = ", ".join(own.name for own in model.windows)
+                yield Conflict((*place, "windows", index), f"{window!r} is none of windows: {known}", (("windows",),))
         if kpi.value_matrix is not None:
             matrix = (*place, "value_matrix")
             if model.task == "regression":

@@ -205,7 +205,7 @@ class Quality(Settings):
 class Serving(Settings):
     """Quantiles of the latency that are shown, and bounds: `latency_p99` in seconds, `error_ratio`."""
 
-    latency_quantiles: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.5, 0.95, 0.99)
+    latency_quantiles: tuple[Ratio, ...] = (0.5, 0.95, 0.99)
     threshold: dict[str, Annotated[Levels, level("critical")]] = Field(default_factory=dict)
 
     @property

@@ -47,17 +47,20 @@ class Rate(Settings):
 
 
 def _square(matrix: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
-    if any(len(row) != len(matrix) for row in matrix):
-        raise ValueError("as many columns as rows are expected: a row an actual class, a column a predicted class")
+    if len(matrix) < 2 or any(len(row) != len(matrix) for row in matrix):
+        raise ValueError(
+            "as many columns as rows are expected, two or more: a row an actual class, a column a predicted class"
+        )
     return matrix
 
 
-Matrix = Annotated[tuple[tuple[float, ...], ...], Field(min_length=2), AfterValidator(_square)]
+Matrix = Annotated[tuple[tuple[float, ...], ...], AfterValidator(_square)]
 
 
 class Kpi(Settings):
     """A business indicator: one of the kinds, over the rows where `where` is true.
 
+    windows: those in which it is told, as a bound of a day's sum is none of a week's; default: all.
     min_rows: rows that it needs to have a value; default: none for a sum, count or rate of predictions, else as many
     as drift (of predictions) or performance (of labelled rows) need.
     """
@@ -71,6 +74,7 @@ class Kpi(Settings):
     rate: Rate | None = None
     value_matrix: Matrix | None = None
     where: Expression | None = None
+    windows: tuple[str, ...] | None = None
     min: Annotated[Levels | None, level("critical")] = None
     max: Annotated[Levels | None, level("critical")] = None
     min_rows: int | None = Field(default=None, ge=1)

@@ -22,6 +22,7 @@ def business(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
         kpi.name: least_rows(model, kpi, own) for kpi, own in zip(model.business, baseline.bins.kpis, strict=True)
     }
     units = {kpi.name: kpi.unit for kpi in model.business}
+    told = {w.name: [k.name for k in model.business if k.windows is None or w.name in k.windows] for w in model.windows}
     estimate = ESTIMATE if model.performance.estimate else None
     for view in views:
         labels = (model.name, view.version, view.window)
@@ -31,7 +32,7 @@ def business(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
             if not baseline.bins.part(current, "rows")[0]:
                 continue
             found = values_of(model, baseline.bins, current, view.end - view.start, estimate)
-            for name, one in found.items():
+            for name, one in ((name, found[name]) for name in told[view.window]):
                 own = (*labels, segment, name, units[name])
                 if one.rows < needed[name] or one.value is None:
                     if current is view.vector:

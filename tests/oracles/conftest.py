@@ -6,7 +6,7 @@ import functools
 import shutil
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,8 @@ import pytest
 from exporter.baseline import Baseline
 from exporter.collector import Board
 from exporter.drift.univariate import CATEGORICAL, NUMERIC
-from exporter.evaluate.performance import performance as evaluate_performance
+from exporter.evaluate.business import business
+from exporter.evaluate.performance import performance
 from exporter.evaluate.views import View
 from exporter.monitor import Monitor
 from exporter.performance.metrics import METRICS
@@ -57,6 +58,45 @@ SCORES = {
     "retail": {"score": "prediction_proba"},
     "bikes": {},
 }
+# Business indicators named as the columns of the oracles, and one of each kind beside them.
+BUSINESS: dict[str, list[dict[str, Any]]] = {
+    "flights": [
+        {"name": "flights", "count": "*"},
+        {"name": "distance_miles_sum", "unit": "miles", "sum": "distance"},
+        {"name": "seats_known_sum", "sum": "seats"},
+        {"name": "seat_miles_known_sum", "sum": "seats * distance"},
+        {"name": "arr_delay_min_sum", "unit": "minutes", "sum": "arr_delay_min"},
+        {"name": "arr_delay_min_mean", "unit": "minutes", "mean": "arr_delay_min"},
+        {"name": "delay_min_in_missed_late_flights", "sum": "arr_delay_min", "where": "label = 1 and prediction = 0"},
+        {"name": "decision_value", "value_matrix": [[2, -5], [-10, 10]]},
+        {"name": "a week", "rate": {"of": "*", "per": "7d"}},
+    ],
+    "flights_status": [
+        {"name": "decision_value", "value_matrix": [[3, 0, -2], [1, 2, -4], [0.5, -1, 0.25]]},
+    ],
+    "retail": [
+        {"name": "invoices", "count": "*"},
+        {"name": "basket_value_gbp_sum", "sum": "basket_value_gbp"},
+        {"name": "basket_value_gbp_mean", "mean": "basket_value_gbp"},
+        {"name": "next_invoice_value_gbp_sum", "sum": "next_invoice_value_gbp"},
+        {
+            "name": "next_invoice_value_gbp_of_predicted_sum",
+            "sum": "next_invoice_value_gbp",
+            "where": "prediction = 1",
+        },
+        {"name": "positive_predictions", "count": "*", "where": "prediction = 1"},
+        {"name": "decision_value", "value_matrix": [[2, -5], [-10, 10]]},
+        {"name": "a line", "ratio": {"numerator": "basket_value_gbp", "denominator": "n_lines"}},
+    ],
+    "bikes": [
+        {"name": "hours", "count": "*"},
+        {"name": "rides_sum", "sum": "label"},
+        {"name": "predicted_rides_sum", "sum": "prediction"},
+        {"name": "rides_above_prediction_sum", "sum": "greatest(label - prediction, 0)"},
+    ],
+}
+OUTCOMES = {"flights": ["arr_delay_min"], "retail": ["next_invoice_value_gbp"]}
+WITH_LATENCY = ("retail", "bikes")
 
 
 class Week(NamedTuple):
@@ -70,7 +110,8 @@ class Week(NamedTuple):
 class Replayed(NamedTuple):
     """A set that went through a monitor.
 
-    performance: (week, labels as of) -> readings, and the counts of labelled rows. frame: all predictions.
+    performance: (week, labels as of) -> readings, and the counts of labelled rows. business: week -> readings with all
+    labels. frame: all predictions.
     """
 
     name: str
@@ -78,6 +119,7 @@ class Replayed(NamedTuple):
     baseline: Baseline
     weeks: dict[str, Week]
     performance: dict[tuple[str, str], tuple[Readings, Ints]]
+    business: dict[str, Readings]
     reference: pd.DataFrame
     frame: pd.DataFrame
 
@@ -121,7 +163,7 @@ class Replayed(NamedTuple):
 def _settings(name: str, folder: Path) -> Model:
     task = TASKS[name]
     score = SCORES[name]
-    columns = {
+    columns: dict[str, Any] = {
         "id": "request_id",
         "timestamp": "timestamp",
         "prediction": "prediction",
@@ -129,6 +171,9 @@ def _settings(name: str, folder: Path) -> Model:
         "label_timestamp": "label_timestamp",
         "features": dict.fromkeys(CATEGORIES[name], "categorical") | dict.fromkeys(NUMBERS[name], "numeric"),
     }
+    columns["outcomes"] = OUTCOMES.get(name, [])
+    if name in WITH_LATENCY:
+        columns["latency"] = {"column": "latency_ms", "unit": "ms"}
     if task == "binary":
         columns["score"] = score["score"]
     elif task == "multiclass":
@@ -146,6 +191,8 @@ def _settings(name: str, folder: Path) -> Model:
             "max_features": 1000,
             "drift": {"numeric": NUMERIC, "categorical": CATEGORICAL, "min_rows": 1},
             "performance": {"metrics": tuple(METRICS[task]), "min_rows": 1},
+            "business": BUSINESS[name],
+            "serving": {},
         }
     )
 
@@ -197,7 +244,8 @@ def _replay(name: str, folder: Path) -> Replayed:
     cut["labels"] = _week_of(_micro(tables["labels"]["label_timestamp"]) - 1)
     starts = sorted(set(cut["predictions"].tolist()))
     weeks: dict[str, Week] = {}
-    performance: dict[tuple[str, str], tuple[Readings, Ints]] = {}
+    measured: dict[tuple[str, str], tuple[Readings, Ints]] = {}
+    worth: dict[str, Readings] = {}
 
     def window(start: int) -> Ints:
         assert monitor.baseline is not None
@@ -210,8 +258,9 @@ def _replay(name: str, folder: Path) -> Replayed:
     def measure(start: int, as_of: str) -> None:
         assert monitor.baseline is not None
         view = View("1", "7d", start, start + WEEK, window(start))
-        readings = evaluate_performance(model, monitor.baseline, [view]).readings
-        performance[name_of(start), as_of] = (readings, monitor.baseline.bins.part(view.vector, "outcome"))
+        readings = performance(model, monitor.baseline, [view]).readings
+        measured[name_of(start), as_of] = (readings, monitor.baseline.bins.part(view.vector, "outcome"))
+        worth[name_of(start)] = business(model, monitor.baseline, [view]).readings
 
     every = range(starts[0], max(cut["labels"].max(), starts[-1] + WEEK) + WEEK, WEEK)
     for start in every:
@@ -223,7 +272,7 @@ def _replay(name: str, folder: Path) -> Replayed:
         if start in starts:
             weeks[name_of(start)] = Week(start, monitor.results(), window(start))
             counted = monitor.baseline.bins.part(weeks[name_of(start)].vector, "outcome")
-            performance[name_of(start), "week_end"] = (weeks[name_of(start)].readings, counted)
+            measured[name_of(start), "week_end"] = (weeks[name_of(start)].readings, counted)
         if start - WEEK in starts:
             measure(start - WEEK, "week_end_plus_7d")
     for start in starts:
@@ -231,7 +280,7 @@ def _replay(name: str, folder: Path) -> Replayed:
     store.close()
     frame = tables["predictions"].to_pandas()
     frame["week"] = [name_of(start) for start in cut["predictions"].tolist()]
-    return Replayed(name, model, monitor.baseline, weeks, performance, tables["reference"].to_pandas(), frame)
+    return Replayed(name, model, monitor.baseline, weeks, measured, worth, tables["reference"].to_pandas(), frame)
 
 
 @pytest.fixture(scope="session", params=TASKS)

@@ -128,3 +128,47 @@ def test_model_without_labels(made: Path) -> None:
     (one,) = load(write_config(made, plain)).config.models
     report, mistakes = check(one)
     assert (mistakes, report["reference"]["labelled"]) == ([], 0)
+
+
+def test_columns_of_serving_and_business_are_looked_for(made: Path) -> None:
+    """Where they should be: each that is not there is told at its place, with what was meant."""
+    columns = model("credit")["columns"]
+    one = read(
+        made,
+        columns=columns
+        | {
+            "latency": {"column": "latency_ms", "unit": "ms"},
+            "error": "failed",
+            "outcomes": ["cost"],
+            "features": ["age"],
+        },
+        business=[
+            {"name": "good", "sum": "amount * (label = 1)", "where": "city = 'Oslo'"},
+            {"name": "typo", "sum": "amuont", "where": "agee > 3"},
+            {"name": "late", "ratio": {"numerator": "cost", "denominator": "label_timestamp"}},
+        ],
+    )
+    _, mistakes = check(one)
+    told = {wrong.place: wrong.message.split("parquet ")[1] for wrong in mistakes}
+    assert told == {
+        ("columns", "latency", "column"): "has no column 'latency_ms'; known are age, amount, city, id, prediction, "
+        "score, timestamp",
+        ("columns", "error"): "has no column 'failed'; known are age, amount, city, id, prediction, score, timestamp",
+        ("columns", "outcomes"): "has no column 'cost'; known are id, label, label_timestamp",
+        ("business", 1, "sum"): "has no column 'amuont'; did you mean amount?",
+        ("business", 1, "where"): "has no column 'agee'; did you mean age?",
+        ("business", 2, "ratio", "denominator"): "has no column 'label_timestamp'; it comes with the label: "
+        "name it in columns.outcomes",
+    }
+
+
+def test_value_matrix_for_other_classes(made: Path) -> None:
+    """It is told with the classes that the reference has."""
+    _, mistakes = check(read(made, "animals", business=[{"name": "a", "value_matrix": [[1, 2], [3, 4]]}]))
+    assert mistakes == [
+        Wrong(
+            ("reference",),
+            "the value_matrix of a is for 2 classes, the reference has 3: "
+            "give a row and a column each of ant, bee, cat",
+        )
+    ]

@@ -70,6 +70,7 @@ def owner(task: str = "drift", model: str = "m") -> tuple[str, str]:
 # --- the encoder ------------------------------------------------------------------------------------------------------
 
 label = st.one_of(st.sampled_from(ODD), st.text(st.characters(exclude_categories=["Cs"]), max_size=8))
+quantile = st.sampled_from(["0.5", "0.99"])
 number = st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.integers(-5, 2**53))
 
 
@@ -79,7 +80,7 @@ def all_readings(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Readings:
     out = Readings()
     for name in draw(st.lists(st.sampled_from(sorted(FAMILIES)), unique=True, max_size=4)):
         family = FAMILIES[name]
-        keys = st.tuples(*[label] * len(family.labels))
+        keys = st.tuples(*(quantile if name == "quantile" else label for name in family.labels))
         for labels in draw(st.lists(keys, unique=True, min_size=1, max_size=3)):
             if family.kind == "histogram":
                 counts = draw(st.lists(st.integers(0, 1000), min_size=3, max_size=3))
@@ -87,7 +88,8 @@ def all_readings(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Readings:
             elif family.kind == "counter":
                 out.put(name, *labels, value=draw(st.floats(0, 1e12)))
             else:
-                out.put(name, *labels, value=draw(number))
+                value = draw(number)
+                out.put(name, *labels, value=abs(value) if family.kind == "summary" else value)
     return out
 
 
@@ -102,6 +104,12 @@ class Reference:
             family = FAMILIES[name]
             if family.kind == "histogram":
                 yield self.histogram(name)
+                continue
+            if family.kind == "summary":
+                made = Metric(name, family.help, "summary")
+                for one in found:
+                    made.add_sample(name, dict(zip(family.labels, one.labels, strict=True)), one.value)
+                yield made
                 continue
             kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
             made = kind(name, family.help, labels=family.labels)
@@ -223,7 +231,7 @@ def test_promtool_finds_nothing(need_tool: Callable[[str], str]) -> None:
     """On a page with every family of the catalogue."""
     board, readings = Board(), Readings()
     for name, family in FAMILIES.items():
-        labels = [f"a {label}" for label in family.labels]
+        labels = ["0.5" if label == "quantile" else f"a {label}" for label in family.labels]
         if family.kind == "histogram":
             readings.put_histogram(name, *labels, bounds=(1.0,), counts=(1, 1), total=3)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -37,15 +38,16 @@ def rows(seed: int, days: int) -> pa.Table:
     return base.drop_columns(["label_time"])
 
 
-def model(folder: Path) -> Model:
+def model(folder: Path, columns: dict[str, Any] | None = None, **more: Any) -> Model:
     return settings(
         reference={"files": str(folder / "reference.parquet")},
         predictions={"files": str(folder / "log.parquet")},
         labels={"files": str(folder / "labels*.parquet")},
-        columns={"label_timestamp": "label_time"},
+        columns={"label_timestamp": "label_time"} | (columns or {}),
         timezone=ZONE,
         bucket="1h",
         windows=["24h"],
+        **more,
     )
 
 
@@ -115,6 +117,39 @@ def test_days_are_kept_for_as_long_as_results(folder: Path) -> None:
     with store.transaction() as tx:
         assert [day for _, day, _ in tx.days("m")] == [FIRST + 1, FIRST + 2, FIRST + 3]
     store.close()
+
+
+def test_indicators_and_latencies_of_a_day(folder: Path) -> None:
+    """A day has its indicators' values, and they and the latency are signals of it."""
+    log = pq.read_table(folder / "log.parquet")
+    ms = np.random.default_rng(5).lognormal(3, 0.5, len(log))
+    pq.write_table(log.append_column("ms", pa.array(ms)), folder / "log.parquet")
+    business = [
+        {"name": "amounts", "sum": "amount", "where": "prediction = 1"},
+        {"name": "right", "mean": "label = prediction"},
+        {"name": "a day", "rate": {"of": "*", "per": "1d"}},
+    ]
+    own = model(folder, business=business, columns={"latency": {"column": "ms", "unit": "ms"}})
+    store = Store("sqlite:///:memory:")
+    monitor = Monitor(own, store, Board(), 400 * 86_400, 60)
+    assert monitor.run(at(1)), monitor.notes
+    day = Days(own, store, 1e9).known()["1"][FIRST]
+    rows = log.to_pandas()[:200]
+    assert day.kpis["amounts"] == pytest.approx(rows.loc[rows["prediction"] == 1, "amount"].sum())
+    assert day.signals["kpi:amounts"] == (day.kpis["amounts"], (rows["prediction"] == 1).sum())
+    assert day.signals["kpi:a day"] == (200, 200)
+    assert {"kpi:right", "latency_p50", "latency_p95"} <= set(day.signals)
+    assert day.signals["latency_p95"] == (pytest.approx(np.quantile(ms[:200], 0.95) / 1000, rel=0.01), 200)
+    assert from_text(to_text(day)) == day
+    assert monitor.baseline is not None
+    assert "latency_p50" not in monitor.baseline.days[min(monitor.baseline.days)].signals  # the reference has none
+
+
+def test_a_day_of_before_there_were_indicators() -> None:
+    """Is read as one without any."""
+    text = '{"rows": 1, "labelled": 0, "signals": {}, "drift": {}, "scores": {}}'
+    assert from_text(text) == Day(1, 0, {}, {}, {}, {})
+    assert from_text(to_text(from_text(text))).kpis == {}
 
 
 def test_a_day_comes_back_as_it_was() -> None:
