@@ -40,7 +40,8 @@ class Baseline:
     seconds, None where it has no times. learned: (segment, baseline) -> window -> thresholds, for what it can teach.
     quality: window -> bounds of bad shares. days: what its local days (days since 1970) were like. importance: what
     the features mean to the model, as far as the reference tells. sequential: detectors by signal. rows: whole rows to
-    compare with, where that is asked for.
+    compare with, where that is asked for. label_delays: label value -> seconds after which nearly all its labels were
+    known.
     """
 
     schema: Schema
@@ -55,6 +56,7 @@ class Baseline:
     importance: Importance | None
     sequential: tuple[tuple[str, sequential.Learned], ...]
     rows: RowBaseline | None
+    label_delays: Mapping[str, float]
 
     @cached_property
     def vector(self) -> Ints:
@@ -79,6 +81,12 @@ class Baseline:
     def calibration(self, segment: str, against: str, window: str) -> Calibration | None:
         """Return what the reference taught of a segment, baseline and window; None where it could not."""
         return self.learned.get((segment, against), {}).get(window)
+
+    def label_delay(self, model: Model) -> float | None:
+        """Return the age in seconds at which labels count as complete: as configured, else learned, else unknown."""
+        if model.label_delay is not None:
+            return model.label_delay
+        return max(self.label_delays.values(), default=None)
 
     def importances(self, model: Model) -> dict[str, float]:
         """Return what each feature means to the model: as configured, else as measured where that can be trusted."""
@@ -136,6 +144,7 @@ def dump(baseline: Baseline) -> tuple[str, bytes]:
         "sequential": [[signal, sequential.to_plain(own)] for signal, own in baseline.sequential],
         "rows": row_baseline.to_plain(baseline.rows) if baseline.rows is not None else None,
         "importance": baseline.importance._asdict() if baseline.importance is not None else None,
+        "label_delays": dict(baseline.label_delays),
     }
     return json.dumps(plain), encode(baseline.counts)
 
@@ -159,4 +168,5 @@ def restore(text: str, counts: bytes) -> Baseline:
         sequential=tuple((signal, sequential.from_plain(own)) for signal, own in plain["sequential"]),
         rows=row_baseline.from_plain(plain["rows"]) if plain["rows"] is not None else None,
         importance=Importance(**plain["importance"]) if plain["importance"] is not None else None,
+        label_delays=plain["label_delays"],
     )

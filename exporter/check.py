@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from exporter import duration
 from exporter.baseline import Baseline
 from exporter.business.expression import parse
 from exporter.derive import Embedding, names
 from exporter.drift.thresholds import in_force
 from exporter.drift.univariate import Sample
+from exporter.evaluate import labels
 from exporter.evaluate.business import business
 from exporter.evaluate.drift import drift
 from exporter.evaluate.performance import performance
@@ -53,6 +55,8 @@ def check(model: Model) -> tuple[Report, list[Wrong]]:
     }
     report["columns"] = _columns(baseline)
     report["skipped"] = dict(baseline.schema.skipped)
+    if model.columns.label is not None:
+        report["label_delay"] = labels.report(model, baseline)
     table, path, mistakes = _newest(model, "predictions", baseline)
     if table is not None and not len(table):
         report["sample"] = {"file": path, "rows": 0, "seconds": 0.0, "rejected": {}}
@@ -245,6 +249,16 @@ def _label_mistakes(model: Model, baseline: Baseline) -> list[Wrong]:
     return found + [Wrong(("labels",), one) for one in sentences]
 
 
+def _delay_lines(found: Report | None) -> list[str]:
+    if found is None:
+        return []
+    if found["seconds"] is None:
+        return ["labels: how late they come is not known: each window counts as complete; give label_delay"]
+    by = ", ".join(f"{name} {duration.show(seconds)}" for name, seconds in list(found["by_label"].items())[:5])
+    lines = [f"labels: complete after {duration.show(found['seconds'])} (from the {found['from']})"]
+    return lines + ([f"  99 % of the reference's labels were known after: {by}"] if by else [])
+
+
 def show(report: Report) -> list[str]:
     """Write a report for a person."""
     lines = [f"model {report['model']} ({report['task']}), buckets of {report['bucket_seconds']} s"]
@@ -253,6 +267,7 @@ def show(report: Report) -> list[str]:
         lines.append(f"  reference {reference['hash']}: {reference['rows']} rows, {reference['labelled']} with a label")
         lines += [f"    {name}: {kind}" for name, kind in report["columns"].items()]
         lines += [f"    {name}: not monitored, {reason}" for name, reason in report["skipped"].items()]
+    lines += [f"  {line}" for line in _delay_lines(report.get("label_delay"))]
     if "sample" in report:
         newest = report["sample"]
         lines.append(f"  newest file {newest['file']}: {newest['rows']} rows")

@@ -38,6 +38,7 @@ def whole_seconds(value: object) -> int:
     return int(seconds)
 
 
+Wait = Annotated[float, BeforeValidator(duration.parse)]  # a duration that may be 0s
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 WholeSeconds = Annotated[int, BeforeValidator(whole_seconds)]
 

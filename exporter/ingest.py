@@ -44,8 +44,8 @@ class Ingest:
         self._store = store
         self._task = task
         self._replay = replay
-        self._frames = frames(model.windows, model.bucket_seconds, model.drift.baselines)
-        self._retention = max([retention, *(frame.behind + frame.seconds for frame in self._frames)])
+        self._least = retention
+        self._retention = retention
         self._windows: Windows | None = None
 
     def run(self, now: float) -> None:
@@ -53,7 +53,10 @@ class Ingest:
         baseline = self._load_baseline()
         bucket = self.model.bucket_seconds
         if self._windows is None:
-            self._windows = Windows(self._frames, baseline.bins.size, self._buckets)
+            delay = baseline.label_delay(self.model) or 0.0
+            own = frames(self.model.windows, bucket, self.model.drift.baselines, delay)
+            self._retention = max([self._least, *(frame.behind + frame.seconds for frame in own)])
+            self._windows = Windows(own, baseline.bins.size, self._buckets)
         try:
             late = self._late_limit(now)
             limits = Limits(now, bucket, now - self._retention, late, self._replay, self.model.timezone)

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from exporter.baseline import Baseline
 from exporter.business.columns import Columns, from_plain, plain, read
-from exporter.profile.batch import Labels, Log
+from exporter.profile.batch import Labels, Log, delays
 from exporter.profile.counts import Counts, Placed, add, gather, keep_rows, negative
 from exporter.profile.kpi import needed
 from exporter.profile.outcome import Outcomes
@@ -67,7 +67,8 @@ def add_log(tx: Transaction, model: str, baseline: Baseline, log: Log, limits: L
     bucket = log.timestamp // SECOND // limits.bucket * limits.bucket
     now = limits.now * SECOND
     label = np.full(len(kept), np.nan) if log.label is None else log.label
-    outcomes = Outcomes(log.prediction, label, log.scores, notes.values)
+    delay = delays(log.timestamp, log.label_time)
+    outcomes = Outcomes(log.prediction, label, log.scores, notes.values, delay)
     in_time = (log.label_time == NO_TIME) | (log.label_time <= now)
     labelled = usable(baseline.bins, outcomes) & kept & in_time
     placed = [keep_rows(part, kept) for part in baseline.bins.place_rows(log.batch)]
@@ -103,7 +104,8 @@ def settle_labels(tx: Transaction, model: str, baseline: Baseline, now: float, z
     while due := tx.due_labels(model, int(now * SECOND), _LABELS_AT_ONCE):
         news = [row for row in due if row.is_news]
         changed = [row for row in news if (row.old, row.old_outcome) != (row.label, row.outcome)]
-        deltas = _label_deltas(baseline, changed)
+        moved = [r for r in news if (r.old, r.old_time, r.old_outcome) != (r.label, r.label_time, r.outcome)]
+        deltas = _label_deltas(baseline, moved)
         _store(tx, model, deltas, zone)
         known = [Pending(row.id, row.label, row.label_time, row.outcome) for row in news]
         tx.settle(model, [row.id for row in due], known)
@@ -253,6 +255,7 @@ def _remember(
                 log.ids[row],
                 log.version[row],
                 int(bucket[row]),
+                int(log.timestamp[row]),
                 outputs[row].tobytes(),
                 slices[row].tobytes(),
                 float(labels[row]) if known else None,
@@ -290,13 +293,19 @@ def _label_deltas(baseline: Baseline, changed: list[Due]) -> Deltas:
     where = Where([row.version for row in changed], bucket, slices.astype(np.int64), np.arange(len(changed)))
     old = np.array([np.nan if row.old is None else row.old for row in changed])
     new = np.array([row.label for row in changed])
+    timestamp = np.array([row.timestamp for row in changed], np.int64)
+    before, after = (
+        np.array([NO_TIME if at is None or at == -1 else at for at in times], np.int64)
+        for times in ((row.old_time for row in changed), (row.label_time for row in changed))
+    )
     total: Deltas = {}
     columns = [row.columns for row in changed]
-    for label, known, sign in ((new, [r.outcome for r in changed], 1), (old, [r.old_outcome for r in changed], -1)):
+    outcome, old_outcome = [row.outcome for row in changed], [row.old_outcome for row in changed]
+    for label, known, notes_of, sign in ((new, after, outcome, 1), (old, before, old_outcome, -1)):
         values: dict[str, pa.Array] = {}
-        for names, notes in zip(needed(baseline.bins.kpis), (columns, known), strict=True):
+        for names, notes in zip(needed(baseline.bins.kpis), (columns, notes_of), strict=True):
             values |= from_plain([json.loads(own) if own else [None] * len(names) for own in notes], names)
-        outcomes = Outcomes(outputs[:, 0], label, outputs[:, 1:], values)
+        outcomes = Outcomes(outputs[:, 0], label, outputs[:, 1:], values, delays(timestamp, known))
         placed = _placed_outcomes(baseline, outcomes, usable(baseline.bins, outcomes))
         if placed:
             deltas = _by_bucket(baseline, placed, where)

@@ -30,7 +30,8 @@ from exporter.tasks import SourceRecord, Task, TaskError
 from exporter.whole_rows import WholeRows
 
 log = logging.getLogger("exporter.monitor")
-STATES = ("ok", "insufficient", "failed", "stale")
+STATES = ("ok", "insufficient", "immature", "failed", "stale")
+STATES_OF_ROWS = tuple(name for name in STATES if name != "immature")
 EVALUATIONS: Mapping[str, Callable[[Model, Baseline, list[View]], Found]] = {
     "drift": drift,
     "quality": quality,
@@ -129,7 +130,7 @@ class Monitor:
     def _of_states(self) -> Readings:
         out = Readings()
         for (version, window, task), state in self.states.items():
-            for name in STATES:
+            for name in STATES if task == "performance" else STATES_OF_ROWS:
                 out.put("model_window_state", self.model.name, version, window, task, name, value=name == state)
         return out
 

@@ -17,8 +17,8 @@ from exporter.drift.sequential import DETECTORS
 from exporter.estimation import learn
 from exporter.history import Day, describe, series
 from exporter.importance import measure
-from exporter.profile import categorical, numeric
-from exporter.profile.batch import as_outcomes, labels_of, read_batch
+from exporter.profile import categorical, delay, numeric
+from exporter.profile.batch import as_outcomes, delays, labels_of, read_batch
 from exporter.profile.counts import Counts, Placed, gather, keep_rows
 from exporter.profile.kpi import KpiBins, bins_of, needed
 from exporter.profile.model import Batch, Bins, Column, ModelBins
@@ -39,11 +39,14 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
         raise SchemaError("the reference has no rows")
     schema = infer(model, reference)
     batch = read_batch(model, schema, reference, own=True)
-    label, _ = labels_of(model, schema, reference, Counter())
+    label, label_time = labels_of(model, schema, reference, Counter())
+    timestamp = _timestamps(model, reference)
     bins, schema = _fit_bins(model, schema, batch, as_outcomes(schema, batch, label), label is not None)
     batch = batch._replace(features={name: batch.features[name] for name in schema.features})
     columns = tuple(name for names in needed(bins.kpis) for name in names)
-    outcomes = as_outcomes(schema, batch, label)._replace(columns=read(reference, columns))
+    outcomes = as_outcomes(schema, batch, label)._replace(
+        columns=read(reference, columns), delay=delays(timestamp, label_time)
+    )
     labelled = usable(bins, outcomes)
     if model.performance.estimate:
         bins = bins.with_estimator(learn(bins, batch, outcomes, labelled))
@@ -52,7 +55,6 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
     for part in bins.place_outcomes(select(outcomes, labelled)):
         placed.append(part._replace(row=rows[part.row]))
     counts = gather(placed, np.zeros(batch.rows, np.int64), 1, bins.size)[0]
-    timestamp = _timestamps(model, reference)
     units, days = _units(model, bins, placed, timestamp)
     segments = fit_segments(model.columns.segments, reference, model.max_segments)
     members = segments.members(reference)
@@ -76,6 +78,7 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
         importance=measure(batch, outcomes, model.task),
         sequential=tuple(_detectors(model, described)),
         rows=_rows(model, schema, bins, batch, timestamp),
+        label_delays=_label_delays(bins, outcomes),
     )
 
 
@@ -105,6 +108,17 @@ def _rows(model: Model, schema: Schema, bins: ModelBins, batch: Batch, timestamp
     return row_baseline.learn(model, schema, bins, batch, days)
 
 
+def _label_delays(bins: ModelBins, outcomes: Outcomes) -> dict[str, float]:
+    """Return the delays that labels need, by class, or of values below and above the mean: the slowest counts."""
+    if outcomes.delay is None or bins.outcomes is None:
+        return {}
+    if isinstance(bins.outcomes, ClassBins):
+        groups = {name: outcomes.label == number for number, name in enumerate(bins.outcomes.classes)}
+    else:
+        groups = {"low": outcomes.label <= bins.outcomes.center, "high": outcomes.label > bins.outcomes.center}
+    return delay.learn(outcomes.delay, groups)
+
+
 def _slices(segments: Segments, bins: ModelBins, placed: list[Placed], members: Ints) -> dict[str, Counts]:
     """Count the reference's rows in each slice."""
     found: dict[str, Counts] = {}
@@ -123,7 +137,8 @@ def usable(bins: ModelBins, outcomes: Outcomes) -> np.ndarray:
 def select(outcomes: Outcomes, rows: np.ndarray) -> Outcomes:
     """Return some of the rows."""
     columns = {name: own.filter(pa.array(rows)) for name, own in outcomes.columns.items()}
-    return Outcomes(outcomes.prediction[rows], outcomes.label[rows], outcomes.scores[rows], columns)
+    delay = outcomes.delay[rows] if outcomes.delay is not None else None
+    return Outcomes(outcomes.prediction[rows], outcomes.label[rows], outcomes.scores[rows], columns, delay)
 
 
 def _fit_bins(

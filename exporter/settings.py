@@ -17,7 +17,7 @@ from pydantic import (
 
 from exporter.business.settings import Kpi
 from exporter.drift.settings import Drift
-from exporter.fields import Levels, Ratio, Seconds, Settings, WholeSeconds, Zone, level, whole_seconds
+from exporter.fields import Levels, Ratio, Seconds, Settings, Wait, WholeSeconds, Zone, level, whole_seconds
 from exporter.rows import canonical
 
 Task = Literal["binary", "multiclass", "regression"]
@@ -239,6 +239,7 @@ class Model(Settings):
     )
     bucket: WholeSeconds | None = None
     lateness: Seconds | None = None
+    label_delay: Wait | None = None
     data_delay: Seconds | None = None
     max_features: int = Field(default=100, ge=1)
     max_segments: int = Field(default=20, ge=1)

@@ -10,20 +10,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from exporter.evaluate.views import ALL, View
+from exporter.evaluate.views import ALL, Mature, View
 from exporter.profile.counts import Counts, add_into, negative
 from exporter.rows import Ints
 from exporter.settings import Window
 from exporter.store.tables import Bucket, Key
 
 WEEK = 7 * 86_400
+REFERENCE, MATURE = "reference", "mature"
 Buckets = Callable[[int, int, str | None], Iterable[Bucket]]
 
 
 class Frame(NamedTuple):
     """A stretch of time that moves along: `seconds` long, its end `behind` seconds before now.
 
-    against: `reference` for a window that is judged, else the moving baseline that it serves.
+    against: `reference` for a window that is judged, `mature` for the same long ago enough for its labels, else the
+    moving baseline that it serves.
     """
 
     window: str
@@ -31,15 +33,22 @@ class Frame(NamedTuple):
     seconds: int
     behind: int
 
+    @property
+    def sliced(self) -> bool:
+        """Whether segments are kept apart."""
+        return self.against in (REFERENCE, MATURE)
 
-def frames(windows: Iterable[Window], bucket: int, baselines: Iterable[str]) -> list[Frame]:
-    """Return every stretch to sum: the windows, and for each moving baseline the earlier window.
+
+def frames(windows: Iterable[Window], bucket: int, baselines: Iterable[str], label_delay: float = 0.0) -> list[Frame]:
+    """Return every stretch to sum: the windows, each a label delay (seconds) ago, and for moving baselines before it.
 
     A week ago of a week is the previous window; and a week that is no multiple of the bucket cannot be cut out.
     """
     found = []
     for window in windows:
-        found.append(Frame(window.name, "reference", window.seconds, 0))
+        found.append(Frame(window.name, REFERENCE, window.seconds, 0))
+        if label_delay > 0:
+            found.append(Frame(window.name, MATURE, window.seconds, -int(-label_delay // bucket) * bucket))
         if "previous" in baselines:
             found.append(Frame(window.name, "previous", window.seconds, window.seconds))
         if "week_ago" in baselines and window.seconds < WEEK and WEEK % bucket == 0:
@@ -64,7 +73,7 @@ class Windows:
         for (version, segment, start), counts in deltas.items():
             for frame in self._frames:
                 end = self._end - frame.behind
-                if end - frame.seconds <= start < end and (frame.behind == 0 or segment == ALL):
+                if end - frame.seconds <= start < end and (frame.sliced or segment == ALL):
                     add_into(self._sum(frame, version, segment), counts)
 
     def move(self, end: int) -> None:
@@ -74,7 +83,7 @@ class Windows:
         self._end = end
 
     def _move(self, frame: Frame, end: int, old: int | None) -> None:
-        segment = ALL if frame.behind else None
+        segment = None if frame.sliced else ALL
         if old is None or old > end or old <= end - frame.seconds:
             for key in [key for key in self._sums if key[0] == frame]:
                 del self._sums[key]
@@ -87,8 +96,10 @@ class Windows:
 
     def views(self, always: str | None) -> list[View]:
         """Return the windows of each version that has rows in one, and of version `always`."""
-        judged = [frame for frame in self._frames if not frame.behind]
-        with_rows = {(frame.behind > 0, version) for (frame, version, _), vector in self._sums.items() if vector[0]}
+        judged = [frame for frame in self._frames if frame.against == REFERENCE]
+        with_rows = {
+            (frame.against != REFERENCE, version) for (frame, version, _), vector in self._sums.items() if vector[0]
+        }
         alive = {version for _, version in with_rows}
         for key in [key for key in self._sums if key[1] not in alive]:
             del self._sums[key]
@@ -99,17 +110,23 @@ class Windows:
     def _view(self, frame: Frame, version: str) -> View:
         end = self._end or 0
         whole = self._sum(frame, version, ALL)
-        slices = {
-            segment: vector
-            for (other, own, segment), vector in self._sums.items()
-            if (other, own) == (frame, version) and segment != ALL
-        }
         earlier = {
             other.against: vector
             for (other, own, _), vector in self._sums.items()
-            if own == version and other.window == frame.window and other.behind and vector[0]
+            if own == version and other.window == frame.window and not other.sliced and vector[0]
         }
-        return View(version, frame.window, end - frame.seconds, end, whole, slices, earlier)
+        slices = self._slices(frame, version)
+        mature = [self._mature(own, version) for own in self._frames if own[:2] == (frame.window, MATURE)]
+        return View(version, frame.window, end - frame.seconds, end, whole, slices, earlier, *mature)
+
+    def _slices(self, frame: Frame, version: str) -> dict[str, Ints]:
+        sums = self._sums.items()
+        return {own[2]: vector for own, vector in sums if own[:2] == (frame, version) and own[2] != ALL}
+
+    def _mature(self, frame: Frame, version: str) -> Mature:
+        end = (self._end or 0) - frame.behind
+        whole = self._sum(frame, version, ALL)
+        return Mature(end - frame.seconds, end, whole, self._slices(frame, version))
 
     def _sum(self, frame: Frame, version: str, segment: str) -> Ints:
         return self._sums.setdefault((frame, version, segment), np.zeros(self._size, np.int64))

@@ -153,7 +153,7 @@ def bad_values(many: bool = False) -> str:
 
 def window_state(many: bool = False) -> str:
     """The number of the state that each task's result is in."""
-    numbers = {"failed": FAILED, "stale": STALE, "insufficient": FEW, "ok": HEALTHY}
+    numbers = {"failed": FAILED, "stale": STALE, "insufficient": FEW, "immature": FEW, "ok": HEALTHY}
     parts = (f"{pick('model_window_state', 'window', many, state=name)} * {at}" for name, at in numbers.items())
     return " or ".join(parts)
 

@@ -11,6 +11,29 @@ FAMILIES: tuple[Family, ...] = (
         f"Share of the window's predictions whose label is known, 0 to 1, higher is better; {PERFORMANCE}.",
     ),
     Family(
+        "model_labels_mature_coverage_ratio",
+        W,
+        f"Share of the predictions of the newest window of this length that is old enough for its labels whose label "
+        f"is known, 0 to 1, higher is better; {PERFORMANCE}.",
+    ),
+    Family(
+        "model_label_delay_seconds",
+        (*W, "q"),
+        f"Quantile q of the time from prediction to label, in seconds, over the rows that performance is judged on; "
+        f"{PERFORMANCE}.",
+    ),
+    Family(
+        "model_label_delay_threshold_seconds",
+        ("model",),
+        "Age of a prediction, in seconds, from which its label counts as complete: as configured or learned.",
+    ),
+    Family(
+        "model_performance_window_end_timestamp_seconds",
+        W,
+        f"End of the event time that performance is judged on, in Unix seconds (not included): that of the window, "
+        f"less what labels need; {PERFORMANCE}.",
+    ),
+    Family(
         "model_performance_score",
         (*S, "metric"),
         f"Realised performance over the window's labelled rows, in the metric's unit; {PERFORMANCE}.",

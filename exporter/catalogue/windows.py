@@ -9,7 +9,8 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "model_window_rows",
         (*S, "dataset"),
-        f"Rows used: of the reference, of the current window, and of the window's rows with a label; {INGEST}.",
+        f"Rows used: of the reference, of the current window, and those with a label that performance is judged on; "
+        f"{INGEST}.",
     ),
     Family("model_window_min_rows", ("model", "dataset"), "Rows below which a window is not judged."),
     Family(
@@ -25,7 +26,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "model_window_state",
         (*W, "task", "state"),
-        "State of a task's result on a window: one of ok, insufficient, failed, stale is 1, the others are 0.",
+        "State of a task's result on a window: one of ok, insufficient, immature, failed, stale is 1, others are 0.",
     ),
     Family("model_reference_timestamp_seconds", M, "Newest event time in the reference data, in Unix seconds."),
     Family("model_reference_info", (*M, "hash"), "Which reference data is compared against; always 1."),

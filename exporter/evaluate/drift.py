@@ -11,7 +11,7 @@ from exporter.drift.impact import impact
 from exporter.drift.settings import REFERENCE
 from exporter.drift.thresholds import Drift, adjusted, judge
 from exporter.evaluate.distributions import put_distribution, put_outputs
-from exporter.evaluate.views import ALL, Found, Slice, View, slices
+from exporter.evaluate.views import ALL, Found, Slice, View, slices, with_mature_labels
 from exporter.parts import Part, columns, counts, sample
 from exporter.profile.numeric import NumericBins
 from exporter.readings import Readings
@@ -47,6 +47,7 @@ def drift(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
         enough = int(baseline.bins.part(view.vector, "rows")[0]) >= model.drift.min_rows
         states[view.version, view.window] = "ok" if enough else "insufficient"
         whole, *segments = slices(baseline, view)
+        whole = whole._replace(current=with_mature_labels(baseline, view))
         judged = _judge_slice(model, baseline, view, whole, failed)
         importance = baseline.importances(model)
         dropped += _put_features(model, labels, judged, importance, readings)

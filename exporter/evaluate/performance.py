@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from exporter import parts
 from exporter.baseline import Baseline
+from exporter.evaluate import labels as ledger
 from exporter.evaluate.views import ALL, Found, View, slices
 from exporter.fields import Levels
 from exporter.performance.metrics import LOWER_IS_BETTER
@@ -24,20 +25,18 @@ def _scores(model: Model, baseline: Baseline, vector: Ints) -> dict[str, float |
 
 
 def performance(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
-    """Compute the metrics over each window's labelled rows."""
+    """Compute the metrics over each window's labelled rows, once they are old enough for their labels."""
     out, states = Readings(), {}
     for view in views:
         labels = (model.name, view.version, view.window)
-        rows_ = int(baseline.bins.part(view.vector, "rows")[0])
-        labelled = baseline.bins.labelled_rows(view.vector)
-        out.put("model_labels_coverage_ratio", *labels, value=labelled / rows_ if rows_ else None)
-        enough = labelled >= model.performance.min_rows
-        states[view.version, view.window] = "ok" if enough else "insufficient"
-        for segment, _, current in slices(baseline, view):
+        own, state = ledger.judged(model, baseline, view)
+        states[view.version, view.window] = state
+        ledger.put_labels(out, model, baseline, view, own)
+        for segment, _, current in slices(baseline, own):
             if baseline.bins.labelled_rows(current) >= model.performance.min_rows:
                 for metric, value in _scores(model, baseline, current).items():
                     out.put("model_performance_score", *labels, segment, metric, value=value)
-        _put_confusion(out, baseline, labels, view.vector)
+        _put_confusion(out, baseline, labels, own.vector)
     return Found(out, states, {})
 
 
@@ -72,6 +71,7 @@ def bounds(model: Model, baseline: Baseline, versions: Sequence[str]) -> Reading
     if model.columns.label is not None:
         out.put("model_window_min_rows", model.name, "labelled", value=model.performance.min_rows)
     out.put("model_data_delay_threshold_seconds", model.name, value=model.data_delay_seconds)
+    out.extend(ledger.bounds(model, baseline))
     return out
 
 

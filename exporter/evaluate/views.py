@@ -15,11 +15,20 @@ from exporter.settings import Model
 ALL = "all"
 
 
+class Mature(NamedTuple):
+    """The newest window of the same length whose rows are all old enough for their labels; fields as in View."""
+
+    start: int
+    end: int
+    vector: Ints
+    slices: Mapping[str, Ints] = {}
+
+
 class View(NamedTuple):
     """One window of one version: event time in seconds, start <= time < end, and the dense profile of its rows.
 
     slices: the same of each segment's rows. earlier: moving baseline (`previous`, `week_ago`) -> profile of that
-    window, for those that have rows.
+    window, for those that have rows. mature: the rows that performance is judged on; None: the window's own.
     """
 
     version: str
@@ -29,6 +38,7 @@ class View(NamedTuple):
     vector: Ints
     slices: Mapping[str, Ints] = {}
     earlier: Mapping[str, Ints] = {}
+    mature: Mature | None = None
 
 
 class Slice(NamedTuple):
@@ -46,6 +56,24 @@ class Found(NamedTuple):
     states: dict[tuple[str, str], str]
     failed: dict[str, str]
     dropped: int = 0
+
+
+def of_labels(view: View) -> View:
+    """Return the window whose labels count: the newest one of this length that is old enough."""
+    if view.mature is None:
+        return view
+    start, end, vector, own = view.mature
+    return View(view.version, view.window, start, end, vector, own)
+
+
+def with_mature_labels(baseline: Baseline, view: View) -> Ints:
+    """Return the window's profile with the labels of those rows whose labels count, not of its own."""
+    if view.mature is None:
+        return view.vector
+    vector = view.vector.copy()
+    for part in ("label", "outcome"):
+        baseline.bins.part(vector, part)[:] = baseline.bins.part(view.mature.vector, part)
+    return vector
 
 
 def slices(baseline: Baseline, view: View) -> Iterator[Slice]:
@@ -67,7 +95,8 @@ def rows(model: Model, baseline: Baseline, views: Iterable[View]) -> Readings:
         for segment, reference, current in slices(baseline, view):
             out.put("model_window_rows", *labels, segment, "current", value=int(bins.part(current, "rows")[0]))
             out.put("model_window_rows", *labels, segment, "reference", value=int(bins.part(reference, "rows")[0]))
-            if model.columns.label is not None:
+        if model.columns.label is not None:
+            for segment, _, current in slices(baseline, of_labels(view)):
                 out.put("model_window_rows", *labels, segment, "labelled", value=bins.labelled_rows(current))
         out.put("model_window_start_timestamp_seconds", *labels, value=view.start)
         out.put("model_window_end_timestamp_seconds", *labels, value=view.end)

@@ -12,7 +12,7 @@ from exporter.business.expression import parse
 from exporter.derive import derive, names
 from exporter.profile.model import Batch, Column
 from exporter.profile.outcome import Outcomes
-from exporter.rows import NO_TIME, CategoryColumn, Floats, Ints, NumericColumn, categorical, numeric, times
+from exporter.rows import NO_TIME, SECOND, CategoryColumn, Floats, Ints, NumericColumn, categorical, numeric, times
 from exporter.schema import Kind, Schema, origin
 from exporter.segments import NONE, Segments
 from exporter.settings import Model
@@ -155,6 +155,12 @@ def as_outcomes(schema: Schema, batch: Batch, label: Floats | None) -> Outcomes:
     scores = [np.where(column.valid, column.values, np.nan) for column in batch.scores]
     matrix = np.column_stack(scores) if scores else np.empty((batch.rows, 0))
     return Outcomes(values, np.full(batch.rows, np.nan) if label is None else label, matrix)
+
+
+def delays(timestamp: Ints, label_time: Ints) -> Floats:
+    """Return seconds from prediction to label; NaN where a time is not known. Times in microseconds."""
+    known = (timestamp != NO_TIME) & (label_time != NO_TIME)
+    return np.where(known, (label_time - timestamp) / SECOND, np.nan)
 
 
 def class_index(classes: tuple[str, ...], column: CategoryColumn, other: float) -> Floats:

@@ -14,7 +14,7 @@ from exporter.business.columns import Columns, read
 from exporter.performance import calibrators, losses
 from exporter.performance.calibrators import Calibrators
 from exporter.performance.losses import Losses
-from exporter.profile import categorical, estimate, kpi, numeric, outcome, serving
+from exporter.profile import categorical, delay, estimate, kpi, numeric, outcome, serving
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.counts import Placed, keep_rows, ones
 from exporter.profile.estimate import Estimator
@@ -69,6 +69,7 @@ class ModelBins:
         sizes |= {"latency": latency.size if latency else 0, "error": errors.size if errors else 0}
         sizes |= {f"kpi:{own.name}": own.size for own in kpis}
         sizes |= {"estimate": estimate.size(estimator, self._classes) if estimator else 0}
+        sizes |= {"delay": delay.SIZE if outcomes else 0}
         place = 0
         for name, size in sizes.items():
             self._starts[name] = place
@@ -138,11 +139,12 @@ class ModelBins:
 
     def place_outcomes(self, rows: Outcomes) -> list[Placed]:
         """Place predictions whose label is known; returns nothing for a model without labels."""
+        labels: list[Placed] = []
         if self.label is not None:
             valid = np.ones(len(rows.label), np.bool_)
-            labels = self._shift("label", numeric.place(self.label, rows.label, valid))
-        else:
-            labels = []
+            labels += self._shift("label", numeric.place(self.label, rows.label, valid))
+        if self.outcomes is not None and rows.delay is not None:
+            labels += self._shift("delay", delay.place(rows.delay))
         labels += self._place_kpis([own for own in self.kpis if own.outcomes], rows.columns, len(rows.label))
         if isinstance(self.outcomes, ClassBins):
             return labels + self._shift("outcome", outcome.place_classes(self.outcomes, rows))

@@ -24,13 +24,15 @@ class Outcomes(NamedTuple):
     """Rows with predictions and labels as numbers: class index (-1 is none of the classes) or value.
 
     prediction, label: float64, length n. scores: n x 1 (binary, of the positive class) or n x C, NaN where unknown;
-    n x 0 where there are no scores. columns: what indicators of labelled rows read of log and label, by name.
+    n x 0 where there are no scores. columns: what indicators of labelled rows read of log and label, by name. delay:
+    seconds from prediction to label, NaN unknown; None where none is known.
     """
 
     prediction: Floats
     label: Floats
     scores: Floats
     columns: Columns = MappingProxyType({})
+    delay: Floats | None = None
 
 
 class ClassBins(NamedTuple):

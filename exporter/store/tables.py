@@ -58,6 +58,7 @@ PREDICTION = sa.Table(
     _key("id"),
     sa.Column("version", sa.Text, nullable=False),
     sa.Column("bucket", sa.BigInteger, nullable=False),
+    sa.Column("timestamp", sa.BigInteger, nullable=False),
     sa.Column("output", sa.LargeBinary, nullable=False),
     sa.Column("slices", sa.LargeBinary, nullable=False),
     sa.Column("label", sa.Float(53)),
@@ -119,13 +120,15 @@ class Bucket(NamedTuple):
 class Prediction(NamedTuple):
     """A row of the ledger; label None while unknown.
 
-    output: prediction and scores as packed float64. slices: numbers of its segments as packed int16. columns, outcome:
-    what business indicators need of log and label, as JSON lists; None where they need nothing.
+    timestamp, label_time: microseconds; -1 is a label that was known at once. output: prediction and scores as packed
+    float64. slices: numbers of its segments as packed int16. columns, outcome: what business indicators need of log and
+    label, as JSON lists; None where they need nothing.
     """
 
     id: str
     version: str
     bucket: int
+    timestamp: int
     output: bytes
     slices: bytes
     label: float | None
@@ -149,6 +152,7 @@ class Due(NamedTuple):
     id: str
     version: str
     bucket: int
+    timestamp: int
     output: bytes
     slices: bytes
     columns: str | None

@@ -198,6 +198,7 @@ class Transaction:
                 PREDICTION.c.id,
                 PREDICTION.c.version,
                 PREDICTION.c.bucket,
+                PREDICTION.c.timestamp,
                 PREDICTION.c.output,
                 PREDICTION.c.slices,
                 PREDICTION.c.columns,

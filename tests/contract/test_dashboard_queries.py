@@ -23,7 +23,7 @@ VARIABLES = {"$job": ".+", "$model": "m", "$version": "1", "$window": "24h"}
 
 def window_state(task: str, now: str) -> dict[str, str]:
     """The state set of a task's window."""
-    states = ("ok", "insufficient", "failed", "stale")
+    states = ("ok", "insufficient", "immature", "failed", "stale")
     return {f'model_window_state{{{WINDOW}, task="{task}", state="{each}"}}': str(int(each == now)) for each in states}
 
 

@@ -189,6 +189,7 @@ def _settings(name: str, folder: Path) -> Model:
             "windows": ["7d"],
             "bucket": "1d",
             "max_features": 1000,
+            "label_delay": "0s",  # the oracles have the labels that were known by then, late ones or not
             "drift": {"numeric": NUMERIC, "categorical": CATEGORICAL, "min_rows": 1},
             "performance": {"metrics": tuple(METRICS[task]), "min_rows": 1},
             "business": BUSINESS[name],

@@ -95,11 +95,22 @@ def counters(store: Store) -> Counter[tuple[str, str]]:
     return found
 
 
-def expected(task: str, log: pa.Table, labels: dict[str, object] | None = None) -> Buckets:
-    """Count each bucket afresh, every row with its last label, in the whole and in each of its segments."""
+def expected(
+    task: str, log: pa.Table, labels: dict[str, object] | None = None, at: dict[str, float] | None = None
+) -> Buckets:
+    """Count each bucket afresh, every row with its last label and its delay, in the whole and in each segment.
+
+    labels: by id, in place of the log's own; at: when they were known, in seconds, in place of the log's own.
+    """
+    ids = log["id"].to_pylist()
     if labels is not None:
-        values = [labels.get(name) for name in log["id"].to_pylist()]
+        values = [labels.get(name) for name in ids]
         log = with_worth(log.set_column(log.column_names.index("label"), "label", pa.array(values, log["label"].type)))
+    if at is not None:
+        known = [round(at[name] * 1e6) if name in at else None for name in ids]
+        log = log.set_column(
+            log.column_names.index("label_time"), "label_time", pa.array(known, pa.timestamp("us", "UTC"))
+        )
     starts = [int(t.timestamp()) // BUCKET * BUCKET for t in log["time"].to_pylist()]
     segments = BASELINES[task].segments
     names = np.array(segments.names)[segments.members(log)].tolist()
@@ -193,7 +204,8 @@ def test_any_order_repetition_and_correction_ends_in_the_same_counts(drawn):
         else:
             deltas = ledger.merged(deltas, settle(store, task, what))
     last = {name: label for name, label, _ in sorted(news, key=lambda one: one[2])}
-    assert stored(store) == expected(task, log, last)
+    times = {name: at for name, _, at in sorted(news, key=lambda one: one[2])}
+    assert stored(store) == expected(task, log, last, times)
     assert plain(deltas) == stored(store)  # what was reported as changed is what changed
     assert counters(store)["predictions", ""] == ROWS
     store.close()
@@ -237,7 +249,7 @@ def test_two_labels_of_one_time_are_settled_alike_in_any_order(store):
     for label in (1, 0):
         add_labels(store, "binary", [name], [label], [START])
         settle(store, "binary")
-    assert stored(store) == expected("binary", log, {name: 1})
+    assert stored(store) == expected("binary", log, {name: 1}, {name: START})
 
 
 def test_what_comes_with_a_label_is_corrected_as_a_label_is(store):
@@ -267,7 +279,7 @@ def test_a_label_for_an_unknown_prediction_waits(store):
     assert settle(store, "binary") == {}
     add_log(store, "binary", without_labels(log))
     settle(store, "binary")
-    assert stored(store) == expected("binary", log, {name: 1})
+    assert stored(store) == expected("binary", log, {name: 1}, {name: START})
 
 
 def test_without_ids_every_row_is_new(store):
@@ -385,7 +397,7 @@ def test_a_kill_loses_nothing_and_doubles_nothing(store, monkeypatch, where, mom
     assert stored(store) == before
     assert counters(store) == counted
     round_of(store, "binary", log, labels)
-    assert stored(store) == expected("binary", log, labels)
+    assert stored(store) == expected("binary", log, labels, dict.fromkeys(labels, START + 5))
     assert counters(store)["predictions", ""] == ROWS
     assert counters(store)["labels", ""] == ROWS
 

@@ -131,5 +131,5 @@ def batches(draw):
 @given(batches())
 def test_two_batches_add_up_to_both(drawn):
     bins, first, second = drawn
-    both = Outcomes(*(np.concatenate([a, b]) for a, b in zip(first, second, strict=True)))
+    both = Outcomes(*(np.concatenate([a, b]) for a, b in zip(first[:3], second[:3], strict=True)))
     assert (vector_of(bins, first) + vector_of(bins, second) == vector_of(bins, both)).all()

@@ -15,7 +15,7 @@ from exporter.baseline import Baseline
 from exporter.business.columns import read
 from exporter.drift.univariate import Sample
 from exporter.profile import categorical, numeric
-from exporter.profile.batch import as_outcomes, labels_of, read_batch
+from exporter.profile.batch import as_outcomes, delays, labels_of, read_batch
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.counts import Counts, Placed, add_into, gather
 from exporter.profile.kpi import needed
@@ -144,9 +144,12 @@ def random_table(seed: int, count: int, task: str = "binary", strange: bool = Tr
 def take(model: Model, baseline: Baseline, rows_: pa.Table) -> Counts:
     """Count predictions, and the outcomes of those that are labelled, as one batch."""
     batch = read_batch(model, baseline.schema, rows_)
-    label, _ = labels_of(model, baseline.schema, rows_, Counter())
+    label, label_time = labels_of(model, baseline.schema, rows_, Counter())
+    timestamp = rows.times(rows_[model.columns.timestamp], model.columns.timezone)
     columns = tuple(name for names in needed(baseline.bins.kpis) for name in names)
-    outcomes = as_outcomes(baseline.schema, batch, label)._replace(columns=read(rows_, columns))
+    outcomes = as_outcomes(baseline.schema, batch, label)._replace(
+        columns=read(rows_, columns), delay=delays(timestamp, label_time)
+    )
     known = usable(baseline.bins, outcomes)
     placed = baseline.bins.place_rows(batch)
     for part in baseline.bins.place_outcomes(select(outcomes, known)):
