@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from exporter import duration
 from exporter.fields import nearest
-from exporter.performance.metrics import LOWER_IS_BETTER, METRICS, SIGNED
+from exporter.performance.metrics import LOWER_IS_BETTER, METRICS, SIGNED, is_known
 from exporter.settings import Config, Model
 
 Place = tuple[str | int, ...]
@@ -65,7 +65,7 @@ def _metrics(model: Model) -> Iterator[Conflict]:
         *((("performance", "threshold", name), name) for name in model.performance.threshold),
     ]
     for place, name in named:
-        if name not in known:
+        if not is_known(model.task, name):
             sentence = f"unknown metric {name!r} for a {model.task} model"
             yield Conflict(place, f"{sentence}{nearest(name, known)}", reads)
     if model.performance.estimate:
@@ -74,7 +74,7 @@ def _metrics(model: Model) -> Iterator[Conflict]:
         place = ("performance", "threshold", name)
         if name in LOWER_IS_BETTER and limit.min is not None:
             yield Conflict((*place, "min"), f"of {name} lower is better: bound it by max or drop")
-        if name in known and name not in (LOWER_IS_BETTER | SIGNED) and limit.max is not None:
+        if is_known(model.task, name) and name not in (LOWER_IS_BETTER | SIGNED) and limit.max is not None:
             yield Conflict((*place, "max"), f"of {name} higher is better: bound it by min or drop")
 
 

@@ -9,9 +9,11 @@ import numpy as np
 from exporter.drift.univariate import Sample
 from exporter.performance import expected
 from exporter.performance.calibrators import Calibrators
-from exporter.performance.expected import Estimate
+from exporter.performance.expected import Estimate as Expected
+from exporter.performance.intervals import Estimate
 from exporter.performance.losses import Losses
-from exporter.performance.metrics import scores
+from exporter.performance.metrics import estimates, scores
+from exporter.performance.tables import ClassOutcomes, RegressionOutcomes
 from exporter.profile import categorical, estimate, numeric, outcome
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.model import Bins, ModelBins
@@ -48,17 +50,33 @@ def counts(bins: ModelBins, vector: Ints, name: str) -> Ints:
     return bins.part(vector, name)
 
 
-def performance(task: str, bins: ModelBins, vector: Ints, wanted: tuple[str, ...] | None) -> dict[str, float | None]:
-    """Return the wanted metrics (None: the task's default ones) over the labelled rows of a dense profile."""
+def outcomes(bins: ModelBins, vector: Ints) -> ClassOutcomes | RegressionOutcomes | None:
+    """Return what is known of the labelled rows of a dense profile; None for a model without labels."""
     counts = bins.part(vector, "outcome")
     if isinstance(bins.outcomes, ClassBins):
-        return scores(task, outcome.read_classes(bins.outcomes, counts), wanted, bool(bins.scores))
-    if isinstance(bins.outcomes, RegressionBins):
-        return scores(task, outcome.read_regression(bins.outcomes, counts), wanted, True)
-    return {}
+        return outcome.read_classes(bins.outcomes, counts)
+    return outcome.read_regression(bins.outcomes, counts) if isinstance(bins.outcomes, RegressionBins) else None
 
 
-def estimated(task: str, bins: ModelBins, vector: Ints, wanted: tuple[str, ...] | None) -> dict[str, Estimate]:
+def performance(task: str, bins: ModelBins, vector: Ints, wanted: tuple[str, ...] | None) -> dict[str, float | None]:
+    """Return the wanted metrics (None: the task's default ones) over the labelled rows of a dense profile."""
+    found = outcomes(bins, vector)
+    return {} if found is None else scores(task, found, wanted, task == "regression" or bool(bins.scores), _names(bins))
+
+
+def measured(task: str, bins: ModelBins, vector: Ints, wanted: tuple[str, ...] | None) -> dict[str, Estimate]:
+    """Return the wanted metrics that have a value, with their intervals, as `performance`."""
+    found = outcomes(bins, vector)
+    if found is None:
+        return {}
+    return estimates(task, found, wanted, task == "regression" or bool(bins.scores), _names(bins))
+
+
+def _names(bins: ModelBins) -> tuple[str, ...]:
+    return bins.outcomes.classes if isinstance(bins.outcomes, ClassBins) else ()
+
+
+def estimated(task: str, bins: ModelBins, vector: Ints, wanted: tuple[str, ...] | None) -> dict[str, Expected]:
     """Return the wanted metrics (None: the task's default ones) as they are expected over all rows of a profile."""
     counts = bins.part(vector, "estimate")
     if isinstance(bins.estimator, Calibrators) and isinstance(bins.outcomes, ClassBins):

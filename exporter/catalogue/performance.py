@@ -54,6 +54,12 @@ FAMILIES: tuple[Family, ...] = (
         "Highest accepted value of a metric where lower is better, in the metric's unit.",
     ),
     Family(
+        "model_calibration_error",
+        W,
+        f"Expected calibration error: mean distance of confidence and outcome over ten bins, 0 to 1, lower is better; "
+        f"{PERFORMANCE}.",
+    ),
+    Family(
         "model_confusion_rows",
         (*W, "actual", "predicted"),
         f"Labelled rows of the window by actual and predicted class; {PERFORMANCE}.",

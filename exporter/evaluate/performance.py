@@ -10,6 +10,8 @@ from exporter.evaluate import labels as ledger
 from exporter.evaluate.views import ALL, Found, View, slices
 from exporter.fields import Levels
 from exporter.performance.metrics import LOWER_IS_BETTER
+from exporter.performance.probabilities import calibration_error
+from exporter.performance.tables import ClassOutcomes
 from exporter.profile import outcome
 from exporter.profile.outcome import ClassBins
 from exporter.readings import Readings
@@ -36,8 +38,15 @@ def performance(model: Model, baseline: Baseline, views: Iterable[View]) -> Foun
             if baseline.bins.labelled_rows(current) >= model.performance.min_rows:
                 for metric, value in _scores(model, baseline, current).items():
                     out.put("model_performance_score", *labels, segment, metric, value=value)
-        _put_confusion(out, baseline, labels, own.vector)
+        if state == "ok":
+            out.put("model_calibration_error", *labels, value=_calibration(baseline, own.vector))
+            _put_confusion(out, baseline, labels, own.vector)
     return Found(out, states, {})
+
+
+def _calibration(baseline: Baseline, vector: Ints) -> float | None:
+    found = parts.outcomes(baseline.bins, vector)
+    return calibration_error(found) if isinstance(found, ClassOutcomes) else None
 
 
 def _put_confusion(out: Readings, baseline: Baseline, labels: tuple[str, str, str], vector: Ints) -> None:

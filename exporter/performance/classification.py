@@ -5,8 +5,12 @@ A metric that has no value (one class only, nothing predicted positive) is None 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from exporter.performance import intervals, margins
+from exporter.performance.intervals import Interval
 from exporter.performance.tables import ClassOutcomes, ScoreTable
 
 
@@ -14,10 +18,13 @@ def _share(part: float, whole: float) -> float | None:
     return float(part) / float(whole) if whole else None
 
 
-def _cells(counts: ClassOutcomes) -> tuple[int, int, int, int]:
-    """Return TN, FP, FN, TP; a prediction that names neither class is not positive."""
-    (tn, fp, none_0), (fn, tp, none_1) = counts.confusion.tolist()
-    return tn + none_0, fp, fn + none_1, tp
+def cells(counts: ClassOutcomes, number: int = 1) -> tuple[int, int, int, int]:
+    """Return TN, FP, FN, TP of a class against the rest; a prediction that names no class is not positive."""
+    table = counts.confusion
+    tp = table[number, number].item()
+    fp = table[:, number].sum().item() - tp
+    fn = table[number].sum().item() - tp
+    return counts.rows - tp - fp - fn, fp, fn, tp
 
 
 def accuracy(counts: ClassOutcomes) -> float | None:
@@ -25,49 +32,81 @@ def accuracy(counts: ClassOutcomes) -> float | None:
     return _share(np.trace(counts.confusion), counts.rows)
 
 
-def precision(counts: ClassOutcomes) -> float | None:
+def accuracy_interval(counts: ClassOutcomes) -> Interval | None:
+    return intervals.wilson(float(np.trace(counts.confusion)), counts.rows)
+
+
+def precision(counts: ClassOutcomes, number: int = 1) -> float | None:
     """Return TP / (TP + FP)."""
-    _, fp, _, tp = _cells(counts)
+    _, fp, _, tp = cells(counts, number)
     return _share(tp, tp + fp)
 
 
-def recall(counts: ClassOutcomes) -> float | None:
+def precision_interval(counts: ClassOutcomes, number: int = 1) -> Interval | None:
+    _, fp, _, tp = cells(counts, number)
+    return intervals.wilson(tp, tp + fp)
+
+
+def recall(counts: ClassOutcomes, number: int = 1) -> float | None:
     """Return TP / (TP + FN)."""
-    _, _, fn, tp = _cells(counts)
+    _, _, fn, tp = cells(counts, number)
     return _share(tp, tp + fn)
+
+
+def recall_interval(counts: ClassOutcomes, number: int = 1) -> Interval | None:
+    _, _, fn, tp = cells(counts, number)
+    return intervals.wilson(tp, tp + fn)
 
 
 def specificity(counts: ClassOutcomes) -> float | None:
     """Return TN / (TN + FP)."""
-    tn, fp, _, _ = _cells(counts)
+    tn, fp, _, _ = cells(counts)
     return _share(tn, tn + fp)
 
 
-def f1(counts: ClassOutcomes) -> float | None:
+def specificity_interval(counts: ClassOutcomes) -> Interval | None:
+    tn, fp, _, _ = cells(counts)
+    return intervals.wilson(tn, tn + fp)
+
+
+def negative_predictive_value(counts: ClassOutcomes) -> float | None:
+    """Return TN / (TN + FN)."""
+    tn, _, fn, _ = cells(counts)
+    return _share(tn, tn + fn)
+
+
+def negative_predictive_value_interval(counts: ClassOutcomes) -> Interval | None:
+    tn, _, fn, _ = cells(counts)
+    return intervals.wilson(tn, tn + fn)
+
+
+def f1(counts: ClassOutcomes, number: int = 1) -> float | None:
     """Return the harmonic mean of precision and recall, 2 TP / (2 TP + FP + FN)."""
-    _, fp, fn, tp = _cells(counts)
+    _, fp, fn, tp = cells(counts, number)
     return _share(2 * tp, 2 * tp + fp + fn)
+
+
+def f1_interval(counts: ClassOutcomes, number: int = 1) -> Interval | None:
+    _, fp, fn, tp = cells(counts, number)
+    return intervals.jaccard(tp, fp + fn)
 
 
 def balanced_accuracy(counts: ClassOutcomes) -> float | None:
     """Return the mean recall of the classes that occur; with one class only there is none."""
-    actual = counts.confusion.sum(axis=1)
-    if (actual > 0).sum() < 2:
-        return None
-    return float((np.diag(counts.confusion)[actual > 0] / actual[actual > 0]).mean())
+    several = (counts.confusion.sum(axis=1) > 0).sum() > 1
+    return margins.value(margins.balanced_accuracy, counts) if several else None
 
 
-def matthews(counts: ClassOutcomes) -> float | None:
-    """Return Matthews' correlation (Gorodkin's form for many classes); 0 where a side has one class only."""
-    table = counts.confusion.astype(np.float64)
-    total = table.sum()
-    actual, predicted = table.sum(axis=1), table.sum(axis=0)
-    covariance = np.trace(table) * total - actual @ predicted[:-1]
-    spread = np.sqrt(total**2 - predicted @ predicted) * np.sqrt(total**2 - actual @ actual)
-    return float(covariance / spread) if spread else 0.0 if total else None
+def precision_micro(counts: ClassOutcomes) -> float | None:
+    """Return the share of right ones among the predictions that name a class."""
+    return _share(np.trace(counts.confusion), counts.confusion[:, :-1].sum())
 
 
-def _area(table: ScoreTable) -> float | None:
+def precision_micro_interval(counts: ClassOutcomes) -> Interval | None:
+    return intervals.wilson(float(np.trace(counts.confusion)), float(counts.confusion[:, :-1].sum()))
+
+
+def area(table: ScoreTable) -> float | None:
     """Return the area under the ROC curve; rows in one cell count as ties.
 
     Exact where every score is at a knot; else off by at most half the sum over the cells between knots of positive x
@@ -79,9 +118,39 @@ def _area(table: ScoreTable) -> float | None:
     return _share(float(positive @ (below + negative / 2)), pairs)
 
 
-def roc_auc(counts: ClassOutcomes) -> float | None:
-    """Return the area under the ROC curve of the positive class."""
-    return _area(counts.scores[0])
+def _table(counts: ClassOutcomes, number: int) -> ScoreTable:
+    return counts.scores[number if len(counts.scores) > 1 else 0]
+
+
+def roc_auc(counts: ClassOutcomes, number: int = 1) -> float | None:
+    """Return the area under the ROC curve of a class against the rest."""
+    return area(_table(counts, number))
+
+
+def roc_auc_interval(counts: ClassOutcomes, number: int = 1) -> Interval | None:
+    value = roc_auc(counts, number)
+    return None if value is None else intervals.area(value, _table(counts, number))
+
+
+def gini(counts: ClassOutcomes) -> float | None:
+    """Return 2 x ROC AUC - 1: 0 is chance, 1 is perfect."""
+    value = roc_auc(counts)
+    return None if value is None else 2 * value - 1
+
+
+def gini_interval(counts: ClassOutcomes) -> Interval | None:
+    found = roc_auc_interval(counts)
+    return None if found is None else (2 * found[0] - 1, 2 * found[1] - 1)
+
+
+def ks_statistic(counts: ClassOutcomes) -> float | None:
+    """Return the largest difference between the shares of positives and of negatives above a score.
+
+    Exact where every score is at a knot; else too small by at most the largest share between two knots.
+    """
+    table = counts.scores[0]
+    p, n = table.positive.sum(), table.negative.sum()
+    return float(np.abs(table.positive.cumsum() / p - table.negative.cumsum() / n).max()) if p and n else None
 
 
 def average_precision(counts: ClassOutcomes) -> float | None:
@@ -99,9 +168,28 @@ def average_precision(counts: ClassOutcomes) -> float | None:
     return float(np.diff(hits, prepend=0)[used] @ (hits[used] / named[used]) / hits[-1])
 
 
+def average_precision_interval(counts: ClassOutcomes) -> Interval | None:
+    """Return the interval by the delta method: what one row more in a cell would change, squared and added up."""
+    value, table = average_precision(counts), counts.scores[0]
+    if value is None:
+        return None
+    positive, negative = table.positive.astype(np.float64), table.negative.astype(np.float64)
+    hits = np.cumsum(positive[::-1])[::-1]  # with a score in the cell or above
+    named = np.maximum(np.cumsum((positive + negative)[::-1])[::-1], 1.0)
+    lost = np.cumsum(positive * hits / named**2)  # by each cell at or below that a further row is named in
+    won = np.cumsum(positive / named)
+    total = positive.sum()
+    variance = positive @ (hits / named - value + won - lost) ** 2 + negative @ lost**2
+    return intervals.bounded(value, math.sqrt(variance) / total, float(total))
+
+
 def log_loss(counts: ClassOutcomes) -> float | None:
     """Return the mean of -ln(probability given to the actual class)."""
     return _share(counts.log_loss, counts.scored)
+
+
+def log_loss_interval(counts: ClassOutcomes) -> Interval | None:
+    return intervals.mean(counts.log_loss, counts.log_loss_squares, counts.scored)
 
 
 def brier(counts: ClassOutcomes) -> float | None:
@@ -109,45 +197,36 @@ def brier(counts: ClassOutcomes) -> float | None:
     return _share(counts.squared, counts.scored)
 
 
-def _per_class(counts: ClassOutcomes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    hits = np.diag(counts.confusion).astype(np.float64)
-    return hits, counts.confusion.sum(axis=1), counts.confusion[:, :-1].sum(axis=0)
-
-
-def _shares(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Divide; a class without any row counts as 0, as with zero_division=0."""
-    return np.asarray(np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0))
-
-
-def _mean_share(part: np.ndarray, whole: np.ndarray, rows: float) -> float | None:
-    return float(_shares(part, whole).mean()) if rows else None
-
-
-def precision_macro(counts: ClassOutcomes) -> float | None:
-    """Return the mean precision of the classes."""
-    hits, _, predicted = _per_class(counts)
-    return _mean_share(hits, predicted, counts.rows)
-
-
-def recall_macro(counts: ClassOutcomes) -> float | None:
-    """Return the mean recall of the classes."""
-    hits, actual, _ = _per_class(counts)
-    return _mean_share(hits, actual, counts.rows)
-
-
-def f1_macro(counts: ClassOutcomes) -> float | None:
-    """Return the mean F1 of the classes."""
-    hits, actual, predicted = _per_class(counts)
-    return _mean_share(2 * hits, actual + predicted, counts.rows)
-
-
-def f1_weighted(counts: ClassOutcomes) -> float | None:
-    """Return the mean F1 of the classes, weighted by their actual rows."""
-    hits, actual, predicted = _per_class(counts)
-    return _share(float(_shares(2 * hits, actual + predicted) @ actual), counts.rows)
+def brier_interval(counts: ClassOutcomes) -> Interval | None:
+    return intervals.mean(counts.squared, counts.squared_squares, counts.scored)
 
 
 def roc_auc_ovr_macro(counts: ClassOutcomes) -> float | None:
     """Return the mean area under the ROC curve, each class against the rest; none if a class has no row."""
-    areas = [_area(table) for table in counts.scores]
+    areas = [area(table) for table in counts.scores]
     return float(np.mean([a for a in areas if a is not None])) if None not in areas else None
+
+
+def roc_auc_ovr_macro_interval(counts: ClassOutcomes) -> Interval | None:
+    """Return an interval that is too wide where the classes' areas vary apart: the errors are added up."""
+    value, errors = roc_auc_ovr_macro(counts), [intervals.area_error(table) for table in counts.scores]
+    known = [one for one in errors if one is not None]
+    if value is None or len(known) < len(errors):
+        return None
+    return intervals.bounded(value, math.fsum(known) / len(known), min(float(t.positive.sum()) for t in counts.scores))
+
+
+def roc_auc_ovr_weighted(counts: ClassOutcomes) -> float | None:
+    """Return the mean area under the ROC curve, weighted by the classes' rows; none if a class has no row."""
+    areas = [area(table) for table in counts.scores]
+    weights = [table.positive.sum().item() for table in counts.scores]
+    return float(np.average([a for a in areas if a is not None], weights=weights)) if None not in areas else None
+
+
+def top_k(counts: ClassOutcomes, k: int) -> float | None:
+    """Return the share of scored rows whose actual class is among the k highest scores."""
+    return _share(counts.ranks[:k].sum(), counts.ranks.sum())
+
+
+def top_k_interval(counts: ClassOutcomes, k: int) -> Interval | None:
+    return intervals.wilson(float(counts.ranks[:k].sum()), float(counts.ranks.sum()))

@@ -31,6 +31,9 @@ class Estimate(NamedTuple):
     deviation: float | None = None
 
 
+_OF_ROWS = ("calibration_error", "brier_", "top_")  # metrics that read more of labelled rows than is expected here
+
+
 class Cells(NamedTuple):
     """Expected rows per cell of a score, as `ScoreTable`; each is a sum of probabilities."""
 
@@ -91,6 +94,8 @@ def of_classes(task: str, sums: ExpectedClasses, wanted: tuple[str, ...] | None)
     names = wanted if wanted is not None else tuple(name for name, metric in table.items() if metric.default)
     found = {}
     for name in names:
+        if name not in table or name.startswith(_OF_ROWS):
+            continue
         value = table[name].value(sums)
         if value is not None:
             found[name] = Estimate(value, _deviation(name, table[name].value, sums))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 
 class ScoreTable(NamedTuple):
@@ -17,16 +18,33 @@ class ScoreTable(NamedTuple):
     positive: Ints
 
 
+class CalibrationTable(NamedTuple):
+    """Scored rows per tenth of the confidence: rows, those that came true, and the sum of the confidence.
+
+    Confidence is the score of the positive class; with many classes the highest score, true if that class is actual.
+    """
+
+    rows: Ints
+    hits: Ints
+    total: Floats
+
+
 class ClassOutcomes(NamedTuple):
     """Labelled rows of a classifier of C classes.
 
     confusion: C actual x (C + 1) predicted, the last column for predictions that name none of the classes.
-    log_loss, squared: sums over the scored rows. scores: one table a scored class (binary: of class 1).
+    log_loss, squared: sums over the scored rows; the same of the losses' squares. scores: one table a scored class
+    (binary: of class 1). ranks: scored rows by the place of the actual class among the scores, the highest first; of a
+    binary model, none.
     """
 
     confusion: Ints
     log_loss: float
     squared: float
+    log_loss_squares: float
+    squared_squares: float
+    calibration: CalibrationTable
+    ranks: Ints
     scores: tuple[ScoreTable, ...]
 
     @property
@@ -42,7 +60,9 @@ class ClassOutcomes(NamedTuple):
 class RegressionOutcomes(NamedTuple):
     """Labelled rows of a regression: sums over rows, in the label's unit; error is prediction - label.
 
-    label_spread: sum of (label - mean label)^2. symmetric: sum of 2 |error| / (|label| + |prediction|).
+    label_spread: sum of (label - mean label)^2. symmetric: sum of 2 |error| / (|label| + |prediction|). The others are
+    for intervals: sums of error^4, symmetric^2, label^2, |error| |label|, and with d = label - mean label of
+    error^2 d^2 and d^4.
     """
 
     rows: int
@@ -52,3 +72,9 @@ class RegressionOutcomes(NamedTuple):
     label_spread: float
     label_absolute: float
     symmetric: float
+    fourth: float
+    symmetric_squares: float
+    label_squares: float
+    error_label: float
+    squared_spread: float
+    label_fourth: float

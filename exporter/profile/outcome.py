@@ -11,13 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from exporter.business.columns import Columns
-from exporter.performance.tables import ClassOutcomes, RegressionOutcomes, ScoreTable
+from exporter.performance.tables import CalibrationTable, ClassOutcomes, RegressionOutcomes, ScoreTable
 from exporter.profile import numeric
-from exporter.profile.counts import FRACTION, Placed, ones, place_sum, read_sum
+from exporter.profile.counts import FRACTION, Placed, ones, place_sum, read_sum, whole_and_parts
 from exporter.profile.numeric import NumericBins
 from exporter.rows import Floats, Ints
 
 EPSILON = float(np.finfo(np.float64).eps)
+TENTHS = 10
 
 
 class Outcomes(NamedTuple):
@@ -39,8 +40,9 @@ class ClassBins(NamedTuple):
     """Places for a classifier of C classes.
 
     Layout: confusion, C actual x (C + 1) predicted (the last: none of the classes); then, where there are scores,
-    the sums of log loss and of Brier score; then per scored class, per answer (not this class, this class), the
-    score's cells. A binary model scores its class 1 only.
+    the sums of log loss, of Brier score and of the squares of both; per tenth of the confidence rows, hits and the sum
+    of the confidence; of many classes, the rows by the actual class's place among the scores; then per scored class,
+    per answer (not this class, this class), the score's cells. A binary model scores its class 1 only.
     """
 
     classes: tuple[str, ...]
@@ -54,12 +56,25 @@ class ClassBins(NamedTuple):
     def losses(self) -> int:
         return len(self.classes) * (len(self.classes) + 1)
 
+    @property
+    def calibration(self) -> int:
+        return self.losses + 8
+
+    @property
+    def ranks(self) -> int:
+        return self.calibration + 4 * TENTHS
+
+    @property
+    def ranked(self) -> int:
+        return len(self.classes) if len(self.scores) > 1 else 0
+
     def _start(self, scored: int) -> int:
-        return self.losses + 4 + sum(2 * bins.missing for bins in self.scores[:scored])
+        start = self.ranks + self.ranked if self.scores else self.losses
+        return start + sum(2 * bins.missing for bins in self.scores[:scored])
 
 
 class RegressionBins(NamedTuple):
-    """Places for a regression: the number of rows, then seven sums in units of `scale` about `center`."""
+    """Places for a regression: the number of rows, then sums in units of `scale` about `center`."""
 
     center: float
     scale: float
@@ -69,7 +84,11 @@ class RegressionBins(NamedTuple):
         return 1 + 2 * len(_SUMS)
 
 
-_SUMS = ("error", "absolute", "squared", "label", "label_squared", "label_absolute", "symmetric")
+_SUMS = (
+    *("error", "absolute", "squared", "label", "label_squared", "label_absolute", "symmetric"),
+    *("fourth", "symmetric_squares", "error_label", "squared_label", "squared_label_squared"),
+    *("label_cubed", "label_fourth"),
+)
 
 
 def place_classes(bins: ClassBins, rows: Outcomes) -> list[Placed]:
@@ -88,8 +107,12 @@ def place_classes(bins: ClassBins, rows: Outcomes) -> list[Placed]:
     of_label = full[np.arange(len(scored)), actual]
     log_loss = -np.log(np.clip(of_label, EPSILON, 1 - EPSILON))
     squared = (full**2).sum(axis=1) - 2 * of_label + 1
-    placed += place_sum(scored, bins.losses, log_loss)
-    placed += place_sum(scored, bins.losses + 2, squared / 2 if binary else squared)
+    squared = squared / 2 if binary else squared
+    for number, loss in enumerate((log_loss, squared, log_loss**2, squared**2)):
+        placed += place_sum(scored, bins.losses + 2 * number, loss)
+    placed += _place_calibration(bins, scored, full, actual)
+    if bins.ranked:
+        placed.append(ones(scored, bins.ranks + _rank(full, actual)))
     for number, score_bins in enumerate(bins.scores):
         values = scores[:, number]
         hit = actual == (1 if binary else number)
@@ -104,6 +127,24 @@ def cell_of(bins: NumericBins, values: Floats) -> Ints:
     return np.asarray(2 * index + at_knot, np.int64)
 
 
+def _place_calibration(bins: ClassBins, rows: Ints, full: Floats, actual: Ints) -> list[Placed]:
+    """Place scored rows by the confidence, whole tenths up; the sum of the confidence and those that came true."""
+    best = np.ones(len(full), np.int64) if len(bins.scores) == 1 else full.argmax(axis=1)
+    confidence = full[np.arange(len(full)), best]
+    place = bins.calibration + 4 * np.minimum((confidence * TENTHS).astype(np.int64), TENTHS - 1)
+    hit = best == actual
+    whole, parts = whole_and_parts(confidence)
+    sums = (Placed(rows, place + 2, whole), Placed(rows, place + 3, parts))
+    return [ones(rows, place), ones(rows[hit], place[hit] + 1), *sums]
+
+
+def _rank(full: Floats, actual: Ints) -> Ints:
+    """Return how many scores are above that of the actual class; of equal ones a later class is, as in sklearn."""
+    own = full[np.arange(len(full)), actual][:, None]
+    later = np.arange(full.shape[1]) > actual[:, None]
+    return np.asarray(((full > own) | ((full == own) & later)).sum(axis=1), np.int64)
+
+
 def read_classes(bins: ClassBins, vector: Ints) -> ClassOutcomes:
     """Turn the slice of a profile into what the classification metrics read."""
     count = len(bins.classes)
@@ -113,10 +154,17 @@ def read_classes(bins: ClassBins, vector: Ints) -> ClassOutcomes:
         both = vector[start : start + 2 * score_bins.missing].reshape(2, -1)
         tables.append(ScoreTable(both[0], both[1]))
     losses = bins.losses
+    sums = [read_sum(vector, losses + 2 * number) if bins.scores else 0.0 for number in range(4)]
+    log_loss, squared, log_loss_squares, squared_squares = sums
+    cells = vector[bins.calibration : bins.ranks].reshape(-1, 4) if bins.scores else np.zeros((TENTHS, 4), np.int64)
     return ClassOutcomes(
         confusion=vector[:losses].reshape(count, count + 1),
-        log_loss=read_sum(vector, losses) if bins.scores else 0.0,
-        squared=read_sum(vector, losses + 2) if bins.scores else 0.0,
+        log_loss=log_loss,
+        squared=squared,
+        log_loss_squares=log_loss_squares,
+        squared_squares=squared_squares,
+        calibration=CalibrationTable(cells[:, 0], cells[:, 1], cells[:, 2] + cells[:, 3] / FRACTION),
+        ranks=vector[bins.ranks : bins.ranks + bins.ranked],
         scores=tuple(tables),
     )
 
@@ -129,9 +177,11 @@ def place_regression(bins: RegressionBins, rows: Outcomes) -> list[Placed]:
     size = np.abs(rows.label) + np.abs(rows.prediction)
     with np.errstate(invalid="ignore", divide="ignore"):
         symmetric = np.where(size > 0, 2 * np.abs(rows.prediction - rows.label) / size, 0.0)
-    sums = (error, np.abs(error), error**2, label, label**2, np.abs(rows.label) / bins.scale, symmetric)
+    of_label, absolute, squared = np.abs(rows.label) / bins.scale, np.abs(error), error**2
+    sums = (error, absolute, squared, label, label**2, of_label, symmetric)
+    more = (squared**2, symmetric**2, absolute * of_label, squared * label, squared * label**2, label**3, label**4)
     placed = [ones(every, np.zeros(len(every), np.int64))]
-    for number, values in enumerate(sums):
+    for number, values in enumerate((*sums, *more)):
         placed += place_sum(every, 1 + 2 * number, values)
     return placed
 
@@ -153,7 +203,27 @@ def read_regression(bins: RegressionBins, vector: Ints) -> RegressionOutcomes:
         label_spread=spread * scale**2,
         label_absolute=sums["label_absolute"] * scale,
         symmetric=sums["symmetric"],
+        fourth=sums["fourth"] * scale**4,
+        symmetric_squares=sums["symmetric_squares"],
+        label_squares=rows * bins.center**2
+        + 2 * bins.center * scale * sums["label"]
+        + scale**2 * sums["label_squared"],
+        error_label=sums["error_label"] * scale**2,
+        squared_spread=_squared_spread(sums, mean) * scale**4,
+        label_fourth=_label_fourth(sums, mean, rows) * scale**4,
     )
+
+
+def _squared_spread(sums: dict[str, float], mean: float) -> float:
+    """Return the sum of error^2 (label - mean)^2."""
+    found = sums["squared_label_squared"] - 2 * mean * sums["squared_label"] + mean**2 * sums["squared"]
+    return max(found, 0.0)
+
+
+def _label_fourth(sums: dict[str, float], mean: float, rows: int) -> float:
+    """Return the sum of (label - mean)^4."""
+    found = sums["label_fourth"] - 4 * mean * sums["label_cubed"] + 6 * mean**2 * sums["label_squared"]
+    return max(found - 4 * mean**3 * sums["label"] + rows * mean**4, 0.0)
 
 
 def fit_scores(columns: Floats, most: int) -> tuple[NumericBins, ...]:

@@ -335,7 +335,7 @@ def _cells(readings: Readings) -> dict[tuple[str, str], float]:
 
 
 FROM_CONFUSION = {
-    "binary": ("accuracy", "precision", "recall", "f1", "balanced_accuracy", "specificity", "mcc"),
+    "binary": ("accuracy", "precision", "recall", "f1", "balanced_accuracy", "specificity", "mcc", "kappa"),
     "multiclass": (
         *("accuracy", "precision_macro", "recall_macro", "f1_macro"),
         *("balanced_accuracy", "f1_weighted", "mcc"),
@@ -349,7 +349,14 @@ LOSSES = {"binary": ("log_loss", "brier"), "multiclass": ("log_loss",), "regress
 def test_metrics_of_the_confusion_matrix(replayed, measured):
     """Equal scikit-learn's, and have no value where it has none."""
     for metric in FROM_CONFUSION[replayed.model.task]:
-        agree(replayed.name, measured, metric, f"oracle_{metric}")
+        oracle = "cohen_kappa" if metric == "kappa" else metric
+        agree(replayed.name, measured, metric, f"oracle_{oracle}")
+
+
+@pytest.mark.parametrize("replayed", ["flights", "retail"], indirect=True)
+def test_calibration_error(replayed, measured):
+    """Over ten bins of equal width, to the rounding of sums."""
+    agree(replayed.name, measured, "calibration_error", "oracle_ece_10_equal_width", ROUNDING)
 
 
 @classifiers
@@ -410,7 +417,8 @@ def test_reference_metrics(replayed):
     counts = replayed.baseline.bins.part(replayed.baseline.vector, "outcome")
     assert _labelled(replayed, counts) == oracle["n_labelled"]
     for metric in (*FROM_CONFUSION[replayed.model.task], *LOSSES[replayed.model.task]):
-        assert ours[metric] == pytest.approx(oracle[metric], rel=1e-9), f"{replayed.name}: {metric}"
+        expected = oracle["cohen_kappa" if metric == "kappa" else metric]
+        assert ours[metric] == pytest.approx(expected, rel=1e-9), f"{replayed.name}: {metric}"
     for metric in set(ours) & {"mae", "rmse", "r2", "mean_error", "wape"}:
         assert ours[metric] == pytest.approx(oracle[metric], rel=1e-9, abs=2e-8), f"{replayed.name}: {metric}"
     for metric in set(ours) & {"roc_auc", "roc_auc_ovr_macro", "average_precision"}:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn import metrics as sk
 
-from exporter.performance.metrics import LOWER_IS_BETTER, METRICS, SIGNED, scores
+from exporter.performance.metrics import LOWER_IS_BETTER, METRICS, SIGNED, is_known, scores
 from exporter.performance.tables import ScoreTable
 from exporter.profile.outcome import (
     ClassBins,
@@ -32,6 +33,18 @@ CLASSES = [0, 1, 2]
 def smape(y: np.ndarray, d: np.ndarray) -> float:
     size = np.abs(y) + np.abs(d)
     return float(np.mean(np.where(size > 0, 2 * np.abs(d - y) / np.where(size > 0, size, 1), 0)))
+
+
+def tenths(hit: np.ndarray, score: np.ndarray) -> list[tuple[float, float, float]]:
+    """Return share of the rows, mean score and share of hits of each tenth of the scores that has rows."""
+    of = np.minimum(np.floor(score * 10), 9)
+    return [(np.mean(of == b), score[of == b].mean(), hit[of == b].mean()) for b in np.unique(of)]
+
+
+def kappa(y: np.ndarray, d: np.ndarray) -> float:
+    """scikit-learn's, which is NaN where both sides have one and the same class: all agreement is chance there."""
+    found = sk.cohen_kappa_score(y, d)
+    return 0.0 if np.isnan(found) else found
 
 
 def macro(metric: Callable[..., float], average: str = "macro") -> Callable[..., float]:
@@ -56,6 +69,16 @@ ORACLES: dict[str, dict[str, Callable[..., float]]] = {
         "average_precision": lambda y, d, p: sk.average_precision_score(y, p[:, 1]) if y.any() else np.nan,
         "log_loss": lambda y, d, p: sk.log_loss(y, p, labels=[0, 1]),
         "brier": lambda y, d, p: sk.brier_score_loss(y, p[:, 1], labels=[0, 1]),
+        "gini": lambda y, d, p: 2 * sk.roc_auc_score(y, p[:, 1]) - 1 if len(set(y)) == 2 else np.nan,
+        "ks_statistic": lambda y, d, p: (
+            stats.ks_2samp(p[y == 1, 1], p[y == 0, 1]).statistic if len(set(y)) == 2 else np.nan
+        ),
+        "calibration_error": lambda y, d, p: sum(w * abs(a - b) for w, a, b in tenths(y, p[:, 1])),
+        "brier_reliability": lambda y, d, p: sum(w * (a - b) ** 2 for w, a, b in tenths(y, p[:, 1])),
+        "brier_resolution": lambda y, d, p: sum(w * (b - np.mean(y)) ** 2 for w, _, b in tenths(y, p[:, 1])),
+        "brier_uncertainty": lambda y, d, p: np.mean(y) * (1 - np.mean(y)),
+        "negative_predictive_value": lambda y, d, p: sk.precision_score(y, d, pos_label=0, zero_division=np.nan),
+        "kappa": lambda y, d, p: kappa(y, d),
     },
     "multiclass": {
         "accuracy": lambda y, d, p: sk.accuracy_score(y, d),
@@ -70,6 +93,22 @@ ORACLES: dict[str, dict[str, Callable[..., float]]] = {
         ),
         "log_loss": lambda y, d, p: sk.log_loss(y, p, labels=CLASSES),
         "brier": brier_of_classes,
+        "calibration_error": lambda y, d, p: sum(
+            w * abs(a - b) for w, a, b in tenths(y == p.argmax(axis=1), p.max(axis=1))
+        ),
+        "precision_micro": macro(sk.precision_score, "micro"),
+        "recall_micro": macro(sk.recall_score, "micro"),
+        "f1_micro": macro(sk.f1_score, "micro"),
+        "precision_weighted": macro(sk.precision_score, "weighted"),
+        "recall_weighted": macro(sk.recall_score, "weighted"),
+        "roc_auc_ovr_weighted": lambda y, d, p: (
+            sk.roc_auc_score(y, p, multi_class="ovr", average="weighted") if len(set(y)) == 3 else np.nan
+        ),
+        "kappa": lambda y, d, p: kappa(y, d),
+        **{
+            f"top_{k}_accuracy": lambda y, d, p, k=k: sk.top_k_accuracy_score(y, p, k=k, labels=CLASSES)
+            for k in (2, 3, 5)
+        },
     },
     "regression": {
         "mae": sk.mean_absolute_error,
@@ -78,6 +117,7 @@ ORACLES: dict[str, dict[str, Callable[..., float]]] = {
         "mean_error": lambda y, d: np.mean(d - y),
         "wape": lambda y, d: np.abs(d - y).sum() / np.abs(y).sum() if y.any() else np.nan,
         "smape": smape,
+        "mse": sk.mean_squared_error,
     },
 }
 
@@ -168,14 +208,21 @@ def test_metrics_of_regressions_are_scikit_learns(pairs, units):
         if np.isnan(expected):
             assert found[name] is None, name
         else:
-            assert found[name] == pytest.approx(expected, rel=1e-6, abs=1e-4 if name == "rmse" else 1e-6), name
+            small = {"rmse": 1e-4, "r2": 1e-6 + (1 + abs(expected)) * _rounding(y, *units)}.get(name, 1e-6)
+            assert found[name] == pytest.approx(expected, rel=1e-6, abs=small), name
+
+
+def _rounding(labels: np.ndarray, center: float, scale: float) -> float:
+    """Return what rounding of the sums can make of the labels' spread, relative to it."""
+    far = 1 + 2 * abs(labels.mean() - center) / scale
+    return 4 * len(labels) * far * 2**-32 * scale**2 / max(float(((labels - labels.mean()) ** 2).sum()), 1e-300)
 
 
 @pytest.mark.parametrize("task", METRICS)
 def test_without_rows_no_metric_has_a_value(task):
     """Unknown is no 0 and no 1."""
     if task == "regression":
-        nothing = read_regression(RegressionBins(0, 1), np.zeros(15, np.int64))
+        nothing = read_regression(RegressionBins(0, 1), np.zeros(RegressionBins(0, 1).size, np.int64))
     else:
         nothing = read(task, np.empty(0, int), np.empty(0, int), np.empty((0, 2 if task == "binary" else 3)))
     assert set(scores(task, nothing, tuple(METRICS[task]), True).values()) == {None}
@@ -185,7 +232,8 @@ def test_without_scores_what_needs_them_has_no_value():
     counts = read("binary", np.array([0, 1]), np.array([0, 1]), np.full((2, 2), 0.5))
     found = scores("binary", counts, tuple(METRICS["binary"]), False)
     assert {name for name, value in found.items() if value is None} == {
-        *("roc_auc", "log_loss", "brier", "average_precision"),
+        *("roc_auc", "log_loss", "brier", "average_precision", "gini", "ks_statistic", "calibration_error"),
+        *("brier_reliability", "brier_resolution", "brier_uncertainty"),
     }
 
 
@@ -198,3 +246,41 @@ def test_unasked_the_default_metrics_are_shown():
 
 def test_a_score_table_of_one_class_has_no_bound():
     assert roc_auc_bound(ScoreTable(np.array([1, 0, 2]), np.array([0, 0, 0]))) is None
+
+
+@given(rows())
+def test_metrics_of_one_class_are_scikit_learns(drawn):
+    """Each class against the rest, by its name or all at once; a class that the model does not have has none."""
+    task, y, d, p = drawn
+    if task == "binary":
+        return
+    found = scores(task, read(*drawn), ("recall:*", "precision:1", "f1:2", "roc_auc:0", "recall:x"), True, tuple("012"))
+    assert set(found) == {"recall:0", "recall:1", "recall:2", "precision:1", "f1:2", "roc_auc:0"}
+    options = {"labels": CLASSES, "average": None, "zero_division": np.nan}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = {f"recall:{c}": own for c, own in enumerate(sk.recall_score(y, d, **options))}
+        expected |= {"precision:1": sk.precision_score(y, d, **options)[1], "f1:2": sk.f1_score(y, d, **options)[2]}
+        expected["roc_auc:0"] = sk.roc_auc_score(y == 0, p[:, 0]) if len({*(y == 0)}) == 2 else np.nan
+    for name, value in expected.items():
+        assert found[name] == (None if np.isnan(value) else pytest.approx(value)), name
+
+
+def test_a_metric_of_a_class_is_one_of_many_classes():
+    assert is_known("multiclass", "recall:late")
+    assert is_known("multiclass", "f1:*")
+    assert not any(
+        is_known(*one) for one in (("multiclass", "rocall:late"), ("multiclass", "recall:"), ("binary", "f1:1"))
+    )
+
+
+@given(rows())
+def test_the_parts_of_briers_score_add_up_where_a_tenth_has_one_score(drawn):
+    """Reliability - resolution + uncertainty; else what varies within a tenth is missing (Stephenson et al. 2008)."""
+    task, y, d, p = drawn
+    if task != "binary":
+        return
+    flat = np.floor(p[:, 1] * 10 * (1 + 1e-12)).clip(0, 9) / 10 + 0.05
+    names = ("brier", "brier_reliability", "brier_resolution", "brier_uncertainty")
+    whole, *split = scores(task, read(task, y, d, np.column_stack([1 - flat, flat])), names, True).values()
+    assert split[0] - split[1] + split[2] == pytest.approx(whole, abs=1e-8)
