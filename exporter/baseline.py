@@ -121,7 +121,7 @@ def settings_hash(model: Model) -> str:
 def learning_hash(model: Model) -> str:
     """Hash what learned thresholds depend on beside the bins; a change of it needs the reference again."""
     windows = [(window.name, window.seconds) for window in model.windows]
-    return _short_hash((WAY, windows, model.timezone, model.drift.model_dump_json()))
+    return _short_hash((WAY, windows, model.timezone, model.drift.model_dump_json(), sorted(model.metrics)))
 
 
 def _short_hash(parts: object) -> str:

@@ -49,8 +49,9 @@ def describe(model: Model, bins: ModelBins, reference: Ints, vector: Ints) -> Da
             signals[_SIGNALS.get(name, name)] = (float(part.current.mean), int(part.current.rows))
     features = {name.removeprefix(FEATURE): part for name, part in parts.items() if name.startswith(FEATURE)}
     labelled = bins.labelled_rows(vector)
+    wanted = (*model.metrics, "mae" if model.task == "regression" else "accuracy")
     found = {
-        metric: value for metric, value in performance(model.task, bins, vector, None).items() if value is not None
+        metric: value for metric, value in performance(model.task, bins, vector, wanted).items() if value is not None
     }
     kpis = values_of(model, bins, vector, DAY)
     signals |= {

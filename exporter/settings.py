@@ -16,8 +16,9 @@ from pydantic import (
 )
 
 from exporter.business.settings import Kpi
-from exporter.drift.settings import Drift
-from exporter.fields import Levels, Ratio, Seconds, Settings, Wait, WholeSeconds, Zone, level, whole_seconds
+from exporter.drift.settings import Drift, Rate
+from exporter.fields import Levels, Ratio, Seconds, Settings, Severity, Wait, WholeSeconds, Zone, level, whole_seconds
+from exporter.performance.metrics import METRICS
 from exporter.rows import canonical
 
 Task = Literal["binary", "multiclass", "regression"]
@@ -151,12 +152,23 @@ class Source(Settings):
         return value
 
 
+def _calibrated(value: object) -> object:
+    """Read `true`, a budget for warnings, or a budget a severity."""
+    if value is False:
+        return None
+    return {"warning": "1 per 30d" if value is True else value} if isinstance(value, bool | str) else value
+
+
 class Limit(Settings):
-    """Bounds of one performance metric: an absolute one, or a worst change from the baseline."""
+    """Bounds of one performance metric: absolute, a worst change from the baseline, or one that the reference teaches.
+
+    calibrated: severity -> alarms a second that its own days would give.
+    """
 
     min: Annotated[Levels | None, level("critical")] = None
     max: Annotated[Levels | None, level("critical")] = None
     drop: Annotated[Levels | None, level("warning")] = None
+    calibrated: Annotated[dict[Severity, Rate] | None, BeforeValidator(_calibrated)] = None
 
 
 class Performance(Settings):
@@ -263,6 +275,12 @@ class Model(Settings):
     def serves(self) -> bool:
         """Whether there is anything to tell of serving that the configuration asks for."""
         return bool(self.columns.latency or self.columns.error or "serving" in self.model_fields_set)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics to show: as configured, else the task's default ones; and those with a threshold."""
+        shown = self.performance.metrics or tuple(name for name, one in METRICS[self.task].items() if one.default)
+        return tuple(dict.fromkeys((*shown, *self.performance.threshold)))
 
     @property
     def judges_rows(self) -> bool:

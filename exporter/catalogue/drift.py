@@ -125,7 +125,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "model_segment_worst_info",
         (*S, "by"),
-        f"The segment that is worst by drift; always 1; {DRIFT}.",
+        f"The segment that is worst, by drift or by performance; always 1; {DRIFT} or performance.",
     ),
     Family(
         "model_multivariate_drift_score",

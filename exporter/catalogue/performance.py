@@ -39,6 +39,22 @@ FAMILIES: tuple[Family, ...] = (
         f"Realised performance over the window's labelled rows, in the metric's unit; {PERFORMANCE}.",
     ),
     Family(
+        "model_performance_score_lower",
+        (*S, "metric"),
+        f"Lower end of the score's 95 % interval, in the metric's unit; {PERFORMANCE}.",
+    ),
+    Family(
+        "model_performance_score_upper",
+        (*S, "metric"),
+        f"Upper end of the score's 95 % interval, in the metric's unit; {PERFORMANCE}.",
+    ),
+    Family(
+        "model_performance_degraded",
+        (*S, "metric"),
+        f"1 if the score is worse than its baseline beyond chance and by more than is tolerated, else 0; "
+        f"{PERFORMANCE}.",
+    ),
+    Family(
         "model_performance_score_baseline",
         (*M, "segment", "metric"),
         "Performance on the reference's labelled rows, in the metric's unit.",

@@ -1,29 +1,54 @@
-"""Performance of each window and slice over its labelled rows, and the bounds in force."""
+"""Performance of each window and slice over its labelled rows: scores, intervals, verdicts, and the bounds in force."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from exporter import parts
 from exporter.baseline import Baseline
 from exporter.evaluate import labels as ledger
+from exporter.evaluate.limits import limits
 from exporter.evaluate.views import ALL, Found, View, slices
-from exporter.fields import Levels
-from exporter.performance.metrics import LOWER_IS_BETTER
+from exporter.performance.intervals import Estimate
 from exporter.performance.probabilities import calibration_error
 from exporter.performance.tables import ClassOutcomes
+from exporter.performance.verdicts import Verdict, judge, tolerance
 from exporter.profile import outcome
 from exporter.profile.outcome import ClassBins
 from exporter.readings import Readings
 from exporter.rows import Ints
-from exporter.settings import Limit, Model
+from exporter.settings import Model
 
 
-def _scores(model: Model, baseline: Baseline, vector: Ints) -> dict[str, float | None]:
-    wanted = model.performance.metrics
-    if wanted is not None:
-        wanted = tuple(dict.fromkeys((*wanted, *model.performance.threshold)))
-    return parts.performance(model.task, baseline.bins, vector, wanted)
+class Measured(NamedTuple):
+    """A slice's metrics beside those of the same slice of the reference, and what follows."""
+
+    current: Mapping[str, Estimate]
+    verdicts: Mapping[str, Verdict]
+
+    def worst(self) -> float | None:
+        """Return how many standard errors the worst metric lies below its baseline; None without any verdict."""
+        return max((one.errors for one in self.verdicts.values()), default=None)
+
+
+def _measure(model: Model, baseline: Baseline, vector: Ints) -> dict[str, Estimate]:
+    """Return the metrics of a profile with enough labels; else none."""
+    if baseline.bins.labelled_rows(vector) < model.performance.min_rows:
+        return {}
+    return parts.measured(model.task, baseline.bins, vector, model.metrics)
+
+
+def _compare(model: Model, baseline: Baseline, reference: Ints, current: Ints) -> Measured:
+    now, base = (_measure(model, baseline, vector) for vector in (current, reference))
+    verdicts: dict[str, Verdict] = {}
+    for metric in now.keys() & base.keys():
+        limit = model.performance.threshold.get(metric)
+        drops = [drop for _, drop in limit.drop.items()] if limit is not None and limit.drop is not None else []
+        tolerated = min(drops) if drops else tolerance(metric, base)
+        found = judge(metric, now[metric], base[metric], tolerated)
+        verdicts |= {metric: found} if found is not None else {}
+    return Measured(now, verdicts)
 
 
 def performance(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
@@ -34,14 +59,28 @@ def performance(model: Model, baseline: Baseline, views: Iterable[View]) -> Foun
         own, state = ledger.judged(model, baseline, view)
         states[view.version, view.window] = state
         ledger.put_labels(out, model, baseline, view, own)
-        for segment, _, current in slices(baseline, own):
-            if baseline.bins.labelled_rows(current) >= model.performance.min_rows:
-                for metric, value in _scores(model, baseline, current).items():
-                    out.put("model_performance_score", *labels, segment, metric, value=value)
+        worst: dict[str, float] = {}
+        for segment, reference, current in slices(baseline, own):
+            found = _compare(model, baseline, reference, current)
+            _put(out, (*labels, segment), found)
+            errors = found.worst()
+            worst |= {segment: errors} if errors is not None and segment != ALL else {}
+        if worst:
+            name = max(worst, key=lambda segment: worst[segment])
+            out.put("model_segment_worst_info", *labels, name, "performance", value=1)
         if state == "ok":
             out.put("model_calibration_error", *labels, value=_calibration(baseline, own.vector))
             _put_confusion(out, baseline, labels, own.vector)
     return Found(out, states, {})
+
+
+def _put(out: Readings, labels: tuple[str, str, str, str], found: Measured) -> None:
+    for metric, one in found.current.items():
+        out.put("model_performance_score", *labels, metric, value=one.value)
+        out.put("model_performance_score_lower", *labels, metric, value=one.lower)
+        out.put("model_performance_score_upper", *labels, metric, value=one.upper)
+        if metric in found.verdicts:
+            out.put("model_performance_degraded", *labels, metric, value=found.verdicts[metric].degraded)
 
 
 def _calibration(baseline: Baseline, vector: Ints) -> float | None:
@@ -63,17 +102,13 @@ def _put_confusion(out: Readings, baseline: Baseline, labels: tuple[str, str, st
 def bounds(model: Model, baseline: Baseline, versions: Sequence[str]) -> Readings:
     """Return what follows from settings and reference alone: baselines and bounds in force."""
     out = Readings()
-    base = _scores(model, baseline, baseline.vector)
-    for metric, value in base.items():
-        for version in versions:
-            out.put("model_performance_score_baseline", model.name, version, ALL, metric, value=value)
-    for segment in baseline.segments.names:
-        if baseline.bins.labelled_rows(baseline.slice(segment)) >= model.performance.min_rows:
-            for metric, value in _scores(model, baseline, baseline.slice(segment)).items():
-                for version in versions:
-                    out.put("model_performance_score_baseline", model.name, version, segment, metric, value=value)
-    for metric, limit in model.performance.threshold.items():
-        out.extend(_limit(model, metric, limit, base.get(metric)))
+    base = parts.measured(model.task, baseline.bins, baseline.vector, model.metrics)
+    of_segments = {name: _measure(model, baseline, baseline.slice(name)) for name in baseline.segments.names}
+    for segment, found in {ALL: base, **of_segments}.items():
+        for metric, one in found.items():
+            for version in versions:
+                out.put("model_performance_score_baseline", model.name, version, segment, metric, value=one.value)
+    out.extend(limits(model, baseline, base))
     for severity, value in model.drift.drifted_features.items():
         out.put("model_drifted_features_threshold_ratio", model.name, severity, value=value)
     out.put("model_window_min_rows", model.name, "current", value=model.drift.min_rows)
@@ -81,20 +116,4 @@ def bounds(model: Model, baseline: Baseline, versions: Sequence[str]) -> Reading
         out.put("model_window_min_rows", model.name, "labelled", value=model.performance.min_rows)
     out.put("model_data_delay_threshold_seconds", model.name, value=model.data_delay_seconds)
     out.extend(ledger.bounds(model, baseline))
-    return out
-
-
-def _limit(model: Model, metric: str, limit: Limit, base: float | None) -> Readings:
-    out = Readings()
-    lows: dict[str, float] = dict((limit.min or Levels()).items())
-    highs: dict[str, float] = dict((limit.max or Levels()).items())
-    for severity, drop in (limit.drop or Levels()).items():
-        if base is not None and metric in LOWER_IS_BETTER:
-            highs[severity] = min(highs.get(severity, base + drop), base + drop)
-        elif base is not None:
-            lows[severity] = max(lows.get(severity, base - drop), base - drop)
-    for severity, value in lows.items():
-        out.put("model_performance_score_min", model.name, metric, severity, value=value)
-    for severity, value in highs.items():
-        out.put("model_performance_score_max", model.name, metric, severity, value=value)
     return out
