@@ -20,6 +20,7 @@ from exporter.evaluate.estimation import estimation
 from exporter.evaluate.history import history
 from exporter.evaluate.performance import performance
 from exporter.evaluate.serving import serving
+from exporter.evaluate.trend import trend
 from exporter.evaluate.views import Found, View
 from exporter.ingest import Ingest
 from exporter.quality import quality
@@ -119,6 +120,7 @@ class Monitor:
         baseline = self._known_baseline()
         if self._days.refresh(baseline, now) or not self._told:
             self._told = history(self.model, baseline, self._days.known())
+            self._told.extend(trend(self.model, self._days.known()))
         if fresh:
             self._ingest.forget(now)
 

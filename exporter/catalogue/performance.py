@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from exporter.catalogue.family import ESTIMATION, PERFORMANCE, Family, M, S, W
+from exporter.catalogue.family import ESTIMATION, HISTORY, PERFORMANCE, Family, M, S, W
+
+COMPARED = ("model", "champion", "challenger", "metric")
 
 FAMILIES: tuple[Family, ...] = (
     Family(
@@ -68,6 +70,37 @@ FAMILIES: tuple[Family, ...] = (
         "model_performance_score_max",
         ("model", "metric", "severity"),
         "Highest accepted value of a metric where lower is better, in the metric's unit.",
+    ),
+    Family(
+        "model_performance_trend_per_day",
+        (*M, "metric"),
+        f"Slope of the daily score over the stored days, in the metric's unit per day; {HISTORY}.",
+    ),
+    Family(
+        "model_performance_trend_p_value",
+        (*M, "metric"),
+        f"P-value of the daily score having no trend, 0 to 1, lower means a trend; {HISTORY}.",
+    ),
+    Family(
+        "model_version_comparison_score_difference",
+        COMPARED,
+        f"Mean daily score of the challenger less that of the champion, on the days that both had; {HISTORY}.",
+    ),
+    Family(
+        "model_version_comparison_score_difference_lower",
+        COMPARED,
+        f"Lower end of the 95 % interval of the challenger's score less the champion's; {HISTORY}.",
+    ),
+    Family(
+        "model_version_comparison_score_difference_upper",
+        COMPARED,
+        f"Upper end of the 95 % interval of the challenger's score less the champion's; {HISTORY}.",
+    ),
+    Family(
+        "model_version_comparison_state",
+        (*COMPARED, "state"),
+        f"What the challenger is beside the champion: one of better, worse, undecided is 1, the others are 0; "
+        f"{HISTORY}.",
     ),
     Family(
         "model_calibration_error",

@@ -97,6 +97,12 @@ def balanced_accuracy(counts: ClassOutcomes) -> float | None:
     return margins.value(margins.balanced_accuracy, counts) if several else None
 
 
+def kappa(counts: ClassOutcomes) -> float | None:
+    """Return Cohen's kappa; with one class only there is none."""
+    several = (counts.confusion.sum(axis=1) > 0).sum() > 1
+    return margins.value(margins.kappa, counts) if several else None
+
+
 def precision_micro(counts: ClassOutcomes) -> float | None:
     """Return the share of right ones among the predictions that name a class."""
     return _share(np.trace(counts.confusion), counts.confusion[:, :-1].sum())

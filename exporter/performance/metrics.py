@@ -51,7 +51,7 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
             c.negative_predictive_value, c.negative_predictive_value_interval, default=False
         ),
         "mcc": _of_margins(m.matthews, low=-1.0),
-        "kappa": _of_margins(m.kappa, low=-1.0),
+        "kappa": _of_margins(m.kappa, low=-1.0)._replace(value=c.kappa),
     },
     "multiclass": {
         "accuracy": Metric(c.accuracy, c.accuracy_interval),
@@ -71,7 +71,7 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
         "f1_weighted": _of_margins(m.f1_weighted),
         "roc_auc_ovr_weighted": Metric(c.roc_auc_ovr_weighted, scores=True, default=False),
         "mcc": _of_margins(m.matthews, low=-1.0),
-        "kappa": _of_margins(m.kappa, low=-1.0),
+        "kappa": _of_margins(m.kappa, low=-1.0)._replace(value=c.kappa),
         **{
             f"top_{k}_accuracy": Metric(partial(c.top_k, k=k), partial(c.top_k_interval, k=k), True, False)
             for k in (2, 3, 5)

@@ -31,6 +31,7 @@ NOT_SHOWN: dict[str, str] = {
     for name in FAMILIES
     if "serving_l" in name or "serving_e" in name
 }
+NOT_SHOWN |= {name: "the log of the example has one version" for name in FAMILIES if "version_comparison" in name}
 each_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.name)
 
 

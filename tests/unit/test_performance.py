@@ -42,9 +42,7 @@ def tenths(hit: np.ndarray, score: np.ndarray) -> list[tuple[float, float, float
 
 
 def kappa(y: np.ndarray, d: np.ndarray) -> float:
-    """scikit-learn's, which is NaN where both sides have one and the same class: all agreement is chance there."""
-    found = sk.cohen_kappa_score(y, d)
-    return 0.0 if np.isnan(found) else found
+    return sk.cohen_kappa_score(y, d) if len(set(y)) > 1 else np.nan
 
 
 def macro(metric: Callable[..., float], average: str = "macro") -> Callable[..., float]:
