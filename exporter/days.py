@@ -30,7 +30,7 @@ class Days:
     def refresh(self, baseline: Baseline, now: float) -> bool:
         """Describe the days before today that changed; return whether any did."""
         model = self._model
-        today = int(local_days(np.array([int(now * SECOND)]), np.ones(1, np.bool_), model.timezone)[0])
+        today = self.number(now)
         with self._store.transaction() as tx:
             changed = tx.changed_days(model.name, today, _AT_ONCE)
             known = self._read(tx) if changed else {}
@@ -47,6 +47,10 @@ class Days:
         if changed:
             self._known = None
         return bool(changed)
+
+    def number(self, moment: float) -> int:
+        """Return the local day of a moment (Unix seconds), in days since 1970."""
+        return int(local_days(np.array([int(moment * SECOND)]), np.ones(1, np.bool_), self._model.timezone)[0])
 
     def known(self) -> Mapping[str, Mapping[int, Day]]:
         """Return version -> day (days since 1970) -> what is known of it, in order."""

@@ -71,6 +71,7 @@ class Monitor:
         self._days = Days(model, store, results)
         self._rows = WholeRows(store)
         self._told = Readings()  # of the days
+        self._told_before: int | None = None
         self.states: dict[tuple[str, str, str], str] = {}
         self.notes: dict[str, str] = {}
         self._results: dict[tuple[str, str], Readings] = {}
@@ -118,9 +119,11 @@ class Monitor:
     def _remember(self, now: float, fresh: bool) -> None:
         """Describe the days that are over, say what they tell, and forget what is too old."""
         baseline = self._known_baseline()
-        if self._days.refresh(baseline, now) or not self._told:
-            self._told = history(self.model, baseline, self._days.known())
-            self._told.extend(trend(self.model, self._days.known()))
+        mature = self._days.number(now - (baseline.label_delay(self.model) or 0.0))
+        if self._days.refresh(baseline, now) or mature != self._told_before:
+            known, self._told_before = self._days.known(), mature
+            self._told = history(self.model, baseline, known, mature)
+            self._told.extend(trend(self.model, known, mature))
         if fresh:
             self._ingest.forget(now)
 

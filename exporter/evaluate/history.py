@@ -12,19 +12,25 @@ from exporter.readings import Readings
 from exporter.settings import Model
 
 
-def history(model: Model, baseline: Baseline, days: Mapping[str, Mapping[int, Day]]) -> Readings:
-    """Return the detectors' and correlations' readings; days: version -> day -> what is known of it."""
+def history(model: Model, baseline: Baseline, days: Mapping[str, Mapping[int, Day]], before: int) -> Readings:
+    """Return the detectors' and correlations' readings; days: version -> day -> what is known of it.
+
+    before: day number from which on labels are still to come; errors count up to there.
+    """
     out = Readings()
     for version, own in days.items():
         after = {day: one for day, one in own.items() if day not in baseline.days}
-        _put_sequential(out, (model.name, version), baseline, after)
-        _put_correlations(out, (model.name, version), after)
+        _put_sequential(out, (model.name, version), baseline, after, before)
+        _put_correlations(out, (model.name, version), {day: one for day, one in after.items() if day < before})
     return out
 
 
-def _put_sequential(out: Readings, labels: tuple[str, str], baseline: Baseline, days: Mapping[int, Day]) -> None:
+def _put_sequential(
+    out: Readings, labels: tuple[str, str], baseline: Baseline, days: Mapping[int, Day], before: int
+) -> None:
+    mature = {day: one for day, one in days.items() if day < before}
     for signal, learned in baseline.sequential:
-        found = run(learned, Series(*series(days, signal, baseline.coverage)))
+        found = run(learned, Series(*series(mature if signal == "error" else days, signal, baseline.coverage)))
         what = (*labels, signal, learned.method)
         out.put("model_sequential_drift_score", *what, value=found.score)
         out.put("model_sequential_drift_threshold", *what, value=found.threshold)

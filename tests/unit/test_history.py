@@ -181,7 +181,7 @@ def learned() -> tuple[Model, Baseline]:
 
 
 def told(learned: tuple[Model, Baseline], days: list[Day], first: int = FIRST + 100) -> dict[tuple[str, ...], float]:
-    found = history(*learned, {"1": {first + i: one for i, one in enumerate(days)}})
+    found = history(*learned, {"1": {first + i: one for i, one in enumerate(days)}}, first + len(days))
     return {(name.removeprefix("model_"), *one.labels[2:]): one.value for name, own in found.items() for one in own}
 
 
