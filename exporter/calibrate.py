@@ -60,7 +60,21 @@ class Plan(NamedTuple):
         """Windows against the reference are resampled from days that are alike; moving ones are as they were."""
         days = max(self.units * units_of(self.seconds) // DAY, 1)
         independent = days / (ALIKE if self.against == REFERENCE else max(ALIKE, self.seconds / DAY))
-        return Examples(days, min(self.units, _SERIES), independent)
+        return Examples(days, min(self.units, _SERIES), independent, _chance(self.pairs))
+
+
+def _chance(pairs: Pairs) -> float:
+    """Return the mean squared correlation over the pairs of two series that have nothing in common but the units.
+
+    Windows that share units resemble each other: with S the products of what the windows hold, less the mean window,
+    it is the trace of S squared over the square of S's trace.
+    """
+    holds = pairs.window.toarray()[pairs.order]
+    if pairs.baseline is not None:
+        holds = holds - pairs.baseline.toarray()[pairs.order]
+    holds = holds - holds.mean(axis=0)
+    products = holds.T @ holds
+    return min(float((products**2).sum() / np.trace(products) ** 2), 0.99)
 
 
 def units_of(window: int) -> int:

@@ -22,7 +22,6 @@ LEAST_UNITS = 14  # units of the reference (days) below which nothing can be cal
 _SMALLEST = 1e-9
 _LEAST_KNOWN = 0.25  # share of the windows in which a column must have been judged
 _REACHABLE = 0.98  # share of the farthest that a threshold may be at
-_SAFETY = 0.6  # share of the budget that is spent: a new year is less like the reference than its own days are
 _PRIOR = 5.0  # examples that the other columns' spread counts for
 
 
@@ -95,11 +94,15 @@ def spread_threshold(null: Null, deviations: float, method: str, reference: Samp
 
 
 class Examples(NamedTuple):
-    """What windows are made of. units: different days or shorter windows among them; independent: how many count."""
+    """What windows are made of. units: different days or shorter windows among them; independent: how many count.
+
+    chance: the squared correlation that two series of these windows have when their columns are independent.
+    """
 
     days: int
     units: int
     independent: float
+    chance: float
 
 
 class _Known(NamedTuple):
@@ -126,8 +129,8 @@ def calibrate(
         return {}
     freedom = max(learned_from.independent - 1, 2.0)
     known = _moderated(known, freedom, learned_from.units)
-    tests = _effective([one.roots for one in known], learned_from.days)
-    heights = {name: _height(rate * _SAFETY / tests, freedom + _PRIOR) for name, rate in allowed.items()}
+    tests = _effective([one.roots for one in known], learned_from.chance)
+    heights = {name: _height(rate / tests, freedom + _PRIOR) for name, rate in allowed.items()}
     nulls: dict[str, dict[tuple[str, str], Null]] = {}
     for one in known:
         nulls.setdefault(one.segment, {})[one.key] = one.null
@@ -171,11 +174,10 @@ def _moderated(known: list[_Known], freedom: float, units: int) -> list[_Known]:
     return found
 
 
-def _effective(roots: list[Floats], days: int) -> float:
+def _effective(roots: list[Floats], chance: float) -> float:
     """Return how many independent tests correlated series are: K^2 over the sum of squared correlations.
 
-    Bretherton et al. (1999). The mean squared correlation of different series is corrected for that of so many
-    days of independent ones.
+    Bretherton et al. (1999). The mean squared correlation of different series is corrected for what it is by chance.
     """
     count = len(roots)
     table = np.array(roots)
@@ -185,7 +187,7 @@ def _effective(roots: list[Floats], days: int) -> float:
     unit = np.divide(away, length, out=np.zeros_like(away), where=length > 0)
     pairs = max(count * (count - 1), 1)
     alike = float(((unit.T @ unit) ** 2).sum() - np.count_nonzero(length)) / pairs
-    alike = max(((days - 1) * alike - 1) / max(days - 2, 1), 0.0)
+    alike = max((alike - chance) / (1 - chance), 0.0)
     return count / (1 + alike * (count - 1))
 
 
