@@ -249,8 +249,8 @@ counted as {none}); in the tables of single sets also the mean number of rows th
   the columns) is scaled by one factor, down to the lowest with at most as many alarm episodes, and evaluations in
   alarm, as ours has in the same traffic without change ({seeds} splits of {days} days). The other rules so know the
   test's own traffic; ours has seen the other half of the days only.
-- Drift scores leave missing values out, in ours and in both libraries; ours has a check of its own for them, whose
-  row is "{missing}".
+- Drift scores leave missing values out, in ours and in both libraries; ours has checks of their own for bad values
+  (missing, unseen, out of range, invalid), whose row is "{missing}".
 """
 
 

@@ -30,10 +30,11 @@ from exporter.drift.univariate import METHODS, Sample
 from exporter.profile.batch import as_outcomes, labels_of, read_batch
 from exporter.profile.counts import gather
 from exporter.profile.numeric import NumericBins
+from exporter.quality import limit_of, shares
 from exporter.reference import select, usable
 from exporter.rows import Ints
 
-OURS, MISSING = "ours, calibrated", "ours and its missing-values bound"
+OURS, MISSING = "ours, calibrated", "ours and its quality checks"
 RULES = {
     OURS: "ours",
     MISSING: "ours",
@@ -121,11 +122,22 @@ class Ours:
         """Return the number of rows of some days."""
         return sum(int(self._days[day][0]) for day in days)
 
-    def _sample(self, vector: Ints, name: str) -> tuple[Sample, float]:
-        """Return a column's counts, and its share of missing values (features only)."""
-        counts, bins = parts.counts(self._baseline.bins, vector, name), self._bins[name]
-        missing = counts[bins.missing] / max(int(vector[0]), 1) if name.startswith("feature:") else 0.0
-        return parts.sample(bins, counts), float(missing)
+    def _sample(self, vector: Ints, name: str) -> Sample:
+        return parts.sample(self._bins[name], parts.counts(self._baseline.bins, vector, name))
+
+    def _quality(self, vector: Ints, name: str, window: str) -> float:
+        """Return the largest share of bad rows over its bound, as the exporter judges them."""
+        learned, largest = self._baseline.quality.get(window), 0.0
+        feature, rows = name.removeprefix("feature:"), int(vector[0])
+        bad = {
+            side: shares(self._bins[name], parts.counts(self._baseline.bins, own, name))
+            for side, own in (("usual", self._baseline.vector), ("now", vector))
+        }
+        for check, share in bad["now"].items():
+            limit = limit_of(self._model, learned, feature, check, rows, bad["usual"].get(check, 0.0))
+            if limit:
+                largest = max(largest, share / limit)
+        return largest
 
     def judge(self, job: Job) -> Severities:
         """Return the severities of ours, of PSI over 0.1 and of the p-values (log p over log 0.05)."""
@@ -135,15 +147,14 @@ class Ours:
         least = self._model.drift.min_rows
         for column in job.columns:
             name = self._parts[column]
-            reference, usual = self._reference[name]
-            current, missing = self._sample(vector, name)
-            if name.startswith("feature:"):
-                found["missing"][column] = (missing - usual) / float(self._model.quality.missing.increase or 1)
+            reference, current = self._reference[name], self._sample(vector, name)
+            if name.startswith("feature:") and int(vector[0]) >= least:
+                found["missing"][column] = self._quality(vector, name, job.window)
             if current.rows < least:
                 continue
             ratios = self._ratios(column, REFERENCE, reference, current, job.window)
             for against, old in before.items():
-                sample = self._sample(old, name)[0].measured_by(reference)
+                sample = self._sample(old, name).measured_by(reference)
                 if sample.rows >= least:
                     ratios += self._ratios(column, against, sample, current, job.window)
             if ratios:

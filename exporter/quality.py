@@ -51,7 +51,7 @@ def is_pinned(settings: Quality, feature: str, check: str) -> bool:
     return own is not None or check in settings.model_fields_set
 
 
-def _limit(
+def limit_of(
     model: Model, learned: QualityBounds | None, feature: str, check: str, rows: int, reference: float
 ) -> float | None:
     """Return the bound in force: the configured one, the learned one, or else the default; None where it is blind."""
@@ -73,7 +73,7 @@ def quality(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
             if not tells_missing(baseline.schema, name):
                 reference, current = _out_of_range(reference), _out_of_range(current)
             own = baseline.quality.get(view.window)
-            found[name] = (current, {c: _limit(model, own, name, c, rows, share) for c, share in reference.items()})
+            found[name] = (current, {c: limit_of(model, own, name, c, rows, share) for c, share in reference.items()})
         worst = sorted(found, key=lambda name: _excess(*found[name]), reverse=True)
         for number, name in enumerate(worst):
             readings = Readings()
