@@ -125,7 +125,12 @@ def verdict(found: dict[str, list[Rates]]) -> str:
 
 def section(title: str, about: str, found: dict[str, list[Rates]], rules: list[str]) -> list[str]:
     """Write all that there is to say of one run."""
-    text = [f"## {title}\n", about, "Both window lengths together, columns and quality checks, the whole budget:\n", verdict(found)]
+    text = [
+        f"## {title}\n",
+        about,
+        "Both window lengths together, columns and quality checks, the whole budget:\n",
+        verdict(found),
+    ]
     for measure, name in MEASURES.items():
         text += [f"{name}:\n", report(found, measure, rules)]
     return text
