@@ -16,12 +16,14 @@ from exporter.drift.univariate import Sample
 from exporter.evaluate import labels
 from exporter.evaluate.business import business
 from exporter.evaluate.drift import drift
+from exporter.evaluate.estimation import estimation
 from exporter.evaluate.performance import performance
 from exporter.evaluate.serving import serving
 from exporter.evaluate.views import View
 from exporter.fields import nearest
 from exporter.mistakes import Wrong
 from exporter.parts import sample
+from exporter.performance.losses import MIN_ROWS, Losses
 from exporter.profile.batch import Log, read_labels, read_log
 from exporter.profile.counts import add_into, gather
 from exporter.profile.numeric import NumericBins
@@ -53,6 +55,8 @@ def check(model: Model) -> tuple[Report, list[Wrong]]:
         "hash": baseline.hash,
         "classes": list(baseline.schema.classes),
     }
+    if model.performance.estimate:
+        report["estimate"] = _estimate(baseline)
     report["columns"] = _columns(baseline)
     report["skipped"] = dict(baseline.schema.skipped)
     if model.columns.label is not None:
@@ -86,6 +90,17 @@ def _columns(baseline: Baseline) -> dict[str, str]:
         for name in set(names(column, transform)) & set(found):
             found[name] += f", from {kind} {column!r}"
     return found
+
+
+def _estimate(baseline: Baseline) -> str:
+    """Say what performance is estimated by."""
+    estimator = baseline.bins.estimator
+    if estimator is None:
+        return f"not possible: the reference has fewer than {MIN_ROWS} labelled rows with all that it needs"
+    if isinstance(estimator, Losses):
+        return f"dle: its model of the absolute error has R2 {estimator.absolute.r2:.2f} on rows held out"
+    used = sum(own is not None for own in estimator.maps)
+    return f"cbpe: scores of {used} of {len(estimator.maps)} classes are calibrated, the others are best as they are"
 
 
 def _newest(model: Model, source: str, baseline: Baseline) -> tuple[pa.Table | None, str, list[Wrong]]:
@@ -175,6 +190,7 @@ def _judgement(model: Model, baseline: Baseline, rows: Log) -> Report:
         drift,
         quality,
         performance,
+        *([estimation] if model.performance.estimate else []),
         *([business] if model.business else []),
         *([serving] if model.serves else []),
     ]
@@ -267,6 +283,7 @@ def show(report: Report) -> list[str]:
     if "reference" in report:
         reference = report["reference"]
         lines.append(f"  reference {reference['hash']}: {reference['rows']} rows, {reference['labelled']} with a label")
+        lines += [f"  performance without labels: {report['estimate']}"] if "estimate" in report else []
         lines += [f"    {name}: {kind}" for name, kind in report["columns"].items()]
         lines += [f"    {name}: not monitored, {reason}" for name, reason in report["skipped"].items()]
     lines += [f"  {line}" for line in _delay_lines(report.get("label_delay"))]

@@ -172,3 +172,13 @@ def test_value_matrix_for_other_classes(made: Path) -> None:
             "give a row and a column each of ant, bee, cat",
         )
     ]
+
+
+@pytest.mark.parametrize(("name", "method"), [("credit", "cbpe: "), ("animals", "cbpe: "), ("prices", "dle: ")])
+def test_what_performance_is_estimated_by(made: Path, name: str, method: str) -> None:
+    """Where it is asked for; and why it is not possible."""
+    report, mistakes = check(read(made, name, performance={"estimate": True, "min_rows": 50}))
+    assert mistakes == []
+    assert report["estimate"].startswith(method)
+    assert any("performance without labels" in line for line in show(report))
+    assert "estimate" not in check(read(made, name))[0]
