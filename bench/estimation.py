@@ -28,7 +28,7 @@ from exporter.performance.expected import interval
 from exporter.profile.batch import as_outcomes, labels_of, read_batch
 from exporter.profile.counts import add_into, gather
 from exporter.reference import fit, select, usable
-from exporter.rows import Ints
+from exporter.rows import NO_TIME, Ints, local_days, times
 from exporter.settings import Model
 
 ROOT = Path(__file__).parents[1]
@@ -160,7 +160,8 @@ def judge(own: Path) -> Found:
         count = baseline.bins.estimated_rows(vectors[number])
         realised = parts.performance(model.task, baseline.bins, vectors[number], METRICS[model.task])
         for metric, one in estimates.items():
-            low, high = interval(metric, one, count, baseline.bins.estimator.rows) or (np.nan, np.nan)
+            more = baseline.dispersion.get(metric, 1.0)
+            low, high = interval(metric, one, count, baseline.bins.estimator.rows, more) or (np.nan, np.nan)
             his = peer["metrics"][metric][at]
             known = realised[metric] if labelled >= 0.95 * count else None
             rows.setdefault(metric, []).append(Row(one.value, low, high, his["value"], his["sampling_error"], known))
@@ -174,8 +175,8 @@ def unchanged(own: Path) -> list[str]:
     reference = pq.read_table(own / "reference.parquet")
     known = pc.is_valid(reference[about["label"]])
     reference = reference.filter(known)
-    at = reference["timestamp"].to_pandas().astype("datetime64[us]").dt.floor("D").to_numpy()
-    reference = reference.drop(["timestamp"])
+    moments = times(reference["timestamp"], "UTC")
+    at = local_days(moments, moments != NO_TIME, "UTC")
     within: dict[str, list[bool]] = {}
     off: dict[str, list[float]] = {}
     for seed in range(SEEDS):
@@ -190,7 +191,8 @@ def unchanged(own: Path) -> list[str]:
             realised = parts.performance(model.task, baseline.bins, vector, METRICS[model.task])
             for metric, one in parts.estimated(model.task, baseline.bins, vector, METRICS[model.task]).items():
                 assert baseline.bins.estimator is not None
-                bounds, true = interval(metric, one, WINDOW, baseline.bins.estimator.rows), realised[metric]
+                more = baseline.dispersion.get(metric, 1.0)
+                bounds, true = interval(metric, one, WINDOW, baseline.bins.estimator.rows, more), realised[metric]
                 if bounds is not None and true is not None:
                     within.setdefault(metric, []).append(bounds[0] <= true <= bounds[1])
                     off.setdefault(metric, []).append(one.value - true)

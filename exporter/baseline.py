@@ -41,7 +41,8 @@ class Baseline:
     quality: window -> bounds of bad shares. days: what its local days (days since 1970) were like. importance: what
     the features mean to the model, as far as the reference tells. sequential: detectors by signal. rows: whole rows to
     compare with, where that is asked for. label_delays: label value -> seconds after which nearly all its labels were
-    known.
+    known. dispersion: metric -> variance of its estimate's error over the days, in units of what chance alone has; 1
+    where it is not known.
     """
 
     schema: Schema
@@ -57,6 +58,7 @@ class Baseline:
     sequential: tuple[tuple[str, sequential.Learned], ...]
     rows: RowBaseline | None
     label_delays: Mapping[str, float]
+    dispersion: Mapping[str, float]
 
     @cached_property
     def vector(self) -> Ints:
@@ -145,6 +147,7 @@ def dump(baseline: Baseline) -> tuple[str, bytes]:
         "rows": row_baseline.to_plain(baseline.rows) if baseline.rows is not None else None,
         "importance": baseline.importance._asdict() if baseline.importance is not None else None,
         "label_delays": dict(baseline.label_delays),
+        "dispersion": dict(baseline.dispersion),
     }
     return json.dumps(plain), encode(baseline.counts)
 
@@ -169,4 +172,5 @@ def restore(text: str, counts: bytes) -> Baseline:
         rows=row_baseline.from_plain(plain["rows"]) if plain["rows"] is not None else None,
         importance=Importance(**plain["importance"]) if plain["importance"] is not None else None,
         label_delays=plain["label_delays"],
+        dispersion=plain["dispersion"],
     )

@@ -14,7 +14,7 @@ from exporter.business.columns import read
 from exporter.calibrate import DAY, budget_parts, calibrations, units_of
 from exporter.drift import sequential
 from exporter.drift.sequential import DETECTORS
-from exporter.estimation import learn
+from exporter.estimation import dispersions, learn
 from exporter.history import Day, describe, series
 from exporter.importance import measure
 from exporter.profile import categorical, delay, numeric
@@ -49,7 +49,7 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
     )
     labelled = usable(bins, outcomes)
     if model.performance.estimate:
-        bins = bins.with_estimator(learn(bins, batch, outcomes, labelled))
+        bins = bins.with_estimator(learn(bins, batch, outcomes, labelled, _days_of(model, timestamp)))
     placed = bins.place_rows(batch)
     rows = np.flatnonzero(labelled)
     for part in bins.place_outcomes(select(outcomes, labelled)):
@@ -79,6 +79,7 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
         sequential=tuple(_detectors(model, described)),
         rows=_rows(model, schema, bins, batch, timestamp),
         label_delays=_label_delays(bins, outcomes),
+        dispersion=dispersions(model.task, bins, [dense(bins, own) for own in units.get(DAY, [])]),
     )
 
 
@@ -195,6 +196,12 @@ def _timestamps(model: Model, reference: pa.Table) -> Ints:
     if model.columns.timestamp not in reference.column_names:
         return np.full(len(reference), NO_TIME, np.int64)
     return times(reference[model.columns.timestamp], model.columns.timezone)
+
+
+def _days_of(model: Model, timestamp: Ints) -> Ints | None:
+    """Return each row's local day; None where not all have a time."""
+    known = timestamp != NO_TIME
+    return local_days(timestamp, known, model.timezone) if known.all() else None
 
 
 def _newest(timestamp: Ints) -> float | None:

@@ -21,7 +21,6 @@ def estimation(model: Model, baseline: Baseline, views: Iterable[View]) -> Found
     """Estimate the metrics over each window's predictions."""
     out, states = Readings(), {}
     bins = baseline.bins
-    method = "dle" if isinstance(bins.estimator, Losses) else "cbpe"
     for view in views:
         labels = (model.name, view.version, view.window)
         enough = bins.estimated_rows(view.vector) >= model.performance.min_rows
@@ -30,7 +29,7 @@ def estimation(model: Model, baseline: Baseline, views: Iterable[View]) -> Found
             rows = bins.estimated_rows(current)
             if rows >= model.performance.min_rows:
                 found = _estimates(model, baseline, current)
-                _put(out, (*labels, segment), method, found, rows, bins.estimator.rows if bins.estimator else 0)
+                _put(out, baseline, (*labels, segment), found, rows)
                 if segment == ALL:
                     _put_error(out, model, baseline, view, found)
     return Found(out, states, {})
@@ -47,16 +46,14 @@ def wanted(model: Model) -> tuple[str, ...] | None:
 
 
 def _put(
-    out: Readings,
-    labels: tuple[str, str, str, str],
-    method: str,
-    found: Mapping[str, Estimate],
-    rows: int,
-    learned: int,
+    out: Readings, baseline: Baseline, labels: tuple[str, str, str, str], found: Mapping[str, Estimate], rows: int
 ) -> None:
+    estimator = baseline.bins.estimator
+    method = "dle" if isinstance(estimator, Losses) else "cbpe"
+    learned = estimator.rows if estimator is not None else 0
     for metric, estimate in found.items():
         out.put("model_performance_estimated_score", *labels, metric, method, value=estimate.value)
-        bounds = expected.interval(metric, estimate, rows, learned)
+        bounds = expected.interval(metric, estimate, rows, learned, baseline.dispersion.get(metric, 1.0))
         for name, value in zip(("lower", "upper"), bounds or (), strict=False):
             out.put(f"model_performance_estimated_score_{name}", *labels, metric, method, value=value)
 

@@ -102,15 +102,18 @@ def of_classes(task: str, sums: ExpectedClasses, wanted: tuple[str, ...] | None)
     return found
 
 
-def interval(metric: str, estimate: Estimate, rows: float, learned: int) -> tuple[float, float] | None:
+def interval(
+    metric: str, estimate: Estimate, rows: float, learned: int, dispersion: float = 1.0
+) -> tuple[float, float] | None:
     """Return where 95 % of realised values are: the sampling error of `rows` labels and of the `learned` ones.
 
     The estimate was learned from rows that have a sampling error of their own, so the variance is that of the window's
-    mean, (1 + rows / learned) times. None where the deviation is not known.
+    mean, (1 + rows / learned) times; and `dispersion` times, as days differ by more than chance. None where the
+    deviation is not known.
     """
     if estimate.deviation is None or not learned:
         return None
-    half = SIGMAS * estimate.deviation * math.sqrt(1 + rows / learned)
+    half = SIGMAS * estimate.deviation * math.sqrt(dispersion * (1 + rows / learned))
     low, high = _RANGES.get(metric, (0.0, 1.0))
     return max(estimate.value - half, low), min(estimate.value + half, high)
 

@@ -134,6 +134,8 @@ def test_interval_counts_what_the_estimate_was_learned_from() -> None:
     assert interval("accuracy", one, 100, 10**9) == pytest.approx((0.9 - 0.0196, 0.9 + 0.0196), abs=1e-4)
     low, high = interval("accuracy", one, 100, 100) or (0, 0)
     assert high - low == pytest.approx(2 * 1.96 * 0.01 * math.sqrt(2), rel=1e-3)
+    low, high = interval("accuracy", one, 100, 10**9, 4.0) or (0, 0)
+    assert high - low == pytest.approx(4 * 1.96 * 0.01, rel=1e-3)
     assert interval("accuracy", expected.Estimate(0.99, 0.1), 1, 100) == pytest.approx((0.793, 1.0), abs=1e-3)
     assert interval("average_precision", expected.Estimate(0.9), 100, 100) is None
 
@@ -251,6 +253,18 @@ def test_losses_follow_the_rows() -> None:
         assert found["mae"].deviation == pytest.approx(realised.std() / math.sqrt(chosen.sum()), rel=0.1)
 
 
+def test_days_that_differ_by_more_than_chance() -> None:
+    """A day's own factor on all of its errors spreads its sum; without it the dispersion is near 1."""
+    random = np.random.default_rng(2)
+    day = np.repeat(np.arange(100), 30)
+    columns, error = regression(3, 3_000)
+    plain = losses.fit(columns, error, day)[0]
+    spread = losses.fit(columns, error * np.exp(random.normal(0, 0.5, 100))[day], day)[0]
+    assert plain.dispersion < 1.5
+    assert spread.dispersion > 3
+    assert losses.fit(columns, error)[0].dispersion == 1
+
+
 def test_losses_that_cannot_be_learned_are_about_the_mean() -> None:
     """Noise has no model, and the mean over many rows is what it was; what never varies needs no trees."""
     random = np.random.default_rng(0)
@@ -288,7 +302,7 @@ def test_nothing_of_nothing() -> None:
     scores = np.array([[0.2], [0.8]])
     bins = class_bins(scores)
     assert of_classes("binary", expect(bins, np.empty(0), np.empty((0, 1))), None) == {}
-    flat = Loss(trees.constant(1.0), 1.0, 0.0)
+    flat = Loss(trees.constant(1.0), 1.0, 0.0, 1.0)
     empty = Losses((), {}, flat, flat, 1.0, 200)
     assert of_errors(estimate.read_errors(empty, np.zeros(9, np.int64)), None) == {}
     assert of_errors(ExpectedErrors(4, 8.0, 16.0, 4.0, 4.0), ("mae",))["mae"].value == 2.0
