@@ -241,8 +241,8 @@ Question: do our estimates, from mergeable counts, agree with NannyML's CBPE and
 STILL = f"""## Where nothing changes
 
 Half of the reference's days (at random, {SEEDS} times) teach, the others are cut into windows of {WINDOW} rows in order
-of time. Of how many windows is the realised value within our 95 % interval? Days differ by more than chance, which it
-does not know.
+of time. Of how many windows is the realised value within our 95 % interval? How much more than chance has it single
+days differ, it has learned; that weeks differ too, it has not.
 """
 
 
