@@ -95,7 +95,10 @@ def _column(node: Any, text: str) -> _Step:
 def _literal(node: Any, text: str) -> _Step:
     if node.is_string:
         return partial(_constant, pa.scalar(node.this))
-    value = float(node.this)
+    try:
+        value = float(node.this)
+    except ValueError as error:
+        raise ExpressionError(f"{node.this} in {text!r} is no number") from error
     if not np.isfinite(value):
         raise ExpressionError(f"{node.this} in {text!r} is too large a number")
     return partial(_constant, pa.scalar(value))
