@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from exporter import duration
+from exporter import duration, parts
 from exporter.baseline import Baseline
 from exporter.business.expression import parse
 from exporter.derive import Embedding, names
@@ -23,6 +23,7 @@ from exporter.evaluate.views import View
 from exporter.fields import nearest
 from exporter.mistakes import Wrong
 from exporter.parts import sample
+from exporter.performance import custom
 from exporter.performance.losses import MIN_ROWS, Losses
 from exporter.profile.batch import Log, read_labels, read_log
 from exporter.profile.counts import add_into, gather
@@ -75,6 +76,7 @@ def check(model: Model) -> tuple[Report, list[Wrong]]:
         report |= _judgement(model, baseline, rows)
     if model.labels is not None:
         mistakes += _label_mistakes(model, baseline)
+    mistakes += _custom_mistakes(model, baseline)
     return report, mistakes
 
 
@@ -275,6 +277,19 @@ def _delay_lines(found: Report | None) -> list[str]:
     by = ", ".join(f"{name} {duration.show(seconds)}" for name, seconds in list(found["by_label"].items())[:5])
     lines = [f"labels: complete after {duration.show(found['seconds'])} (from the {found['from']})"]
     return lines + ([f"  99 % of the reference's labels were known after: {by}"] if by else [])
+
+
+def _custom_mistakes(model: Model, baseline: Baseline) -> list[Wrong]:
+    """Try the metrics of one's own on the reference."""
+    found, outcomes = [], parts.outcomes(baseline.bins, baseline.vector)
+    for name, own in model.performance.custom.items():
+        if outcomes is None:
+            break
+        try:
+            custom.value(own.function, outcomes)
+        except ValueError as error:
+            found.append(Wrong(("performance", "custom", name, "function"), str(error)))
+    return found
 
 
 def show(report: Report) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from exporter import duration
 from exporter.fields import nearest
-from exporter.performance.metrics import LOWER_IS_BETTER, METRICS, SIGNED, is_known
+from exporter.performance.metrics import METRICS, SIGNED, is_known
 from exporter.settings import Config, Model
 
 Place = tuple[str | int, ...]
@@ -65,16 +66,21 @@ def _metrics(model: Model) -> Iterator[Conflict]:
         *((("performance", "threshold", name), name) for name in model.performance.threshold),
     ]
     for place, name in named:
-        if not is_known(model.task, name):
+        if not is_known(model.task, name) and name not in model.performance.custom:
             sentence = f"unknown metric {name!r} for a {model.task} model"
             yield Conflict(place, f"{sentence}{nearest(name, known)}", reads)
     if model.performance.estimate:
         yield from _estimate(model)
+    for name in model.performance.custom:
+        if is_known(model.task, name) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+            sentence = f"{name!r} cannot name a metric of one's own: lower case, and none of the task's own names"
+            yield Conflict(("performance", "custom", name), sentence, reads)
     for name, limit in model.performance.threshold.items():
         place = ("performance", "threshold", name)
-        if name in LOWER_IS_BETTER and limit.min is not None:
+        if model.lower_is_better(name) and limit.min is not None:
             yield Conflict((*place, "min"), f"of {name} lower is better: bound it by max or drop")
-        if is_known(model.task, name) and name not in (LOWER_IS_BETTER | SIGNED) and limit.max is not None:
+        known_name = is_known(model.task, name) or name in model.performance.custom
+        if known_name and not (model.lower_is_better(name) or name in SIGNED) and limit.max is not None:
             yield Conflict((*place, "max"), f"of {name} higher is better: bound it by min or drop")
 
 

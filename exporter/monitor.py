@@ -189,7 +189,7 @@ class Monitor:
             self._board.dropped["max_features"] += found[0].dropped
             for column, reason in found[0].failed.items():
                 self.tasks[name].failures["compute"] += 1
-                log.error("model %s: task %s: column %s: %s", self.model.name, name, column, reason)
+                log.error("model %s: task %s: %s: %s", self.model.name, name, column, reason)
 
         self._attempt(name, now, work)
         return found[0] if found else None

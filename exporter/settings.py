@@ -18,7 +18,7 @@ from pydantic import (
 from exporter.business.settings import Kpi
 from exporter.drift.settings import Drift, Rate
 from exporter.fields import Levels, Ratio, Seconds, Settings, Severity, Wait, WholeSeconds, Zone, level, whole_seconds
-from exporter.performance.metrics import METRICS
+from exporter.performance.metrics import LOWER_IS_BETTER, METRICS
 from exporter.rows import canonical
 
 Task = Literal["binary", "multiclass", "regression"]
@@ -171,8 +171,23 @@ class Limit(Settings):
     calibrated: Annotated[dict[Severity, Rate] | None, BeforeValidator(_calibrated)] = None
 
 
+def _entry_point(text: str) -> str:
+    module, _, name = text.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), name)):
+        raise ValueError(f"{text!r} is no entry point: write module:function")
+    return text
+
+
+class Custom(Settings):
+    """A metric of one's own: `module:function`, called with what is counted of the labelled rows."""
+
+    function: Annotated[str, AfterValidator(_entry_point)]
+    better: Literal["higher", "lower"] = "higher"
+
+
 class Performance(Settings):
     metrics: tuple[str, ...] | None = None
+    custom: dict[str, Custom] = Field(default_factory=dict)
     estimate: bool = False
     threshold: dict[str, Limit] = Field(default_factory=dict)
     min_rows: int = Field(default=200, ge=1)
@@ -281,6 +296,11 @@ class Model(Settings):
         """Names of the metrics to show: as configured, else the task's default ones; and those with a threshold."""
         shown = self.performance.metrics or tuple(name for name, one in METRICS[self.task].items() if one.default)
         return tuple(dict.fromkeys((*shown, *self.performance.threshold)))
+
+    def lower_is_better(self, metric: str) -> bool:
+        """Return whether a metric of the task, or one of the model's own, is a loss."""
+        own = self.performance.custom.get(metric)
+        return own.better == "lower" if own is not None else metric in LOWER_IS_BETTER
 
     @property
     def judges_rows(self) -> bool:

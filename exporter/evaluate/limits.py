@@ -12,7 +12,7 @@ from scipy import stats
 from exporter.baseline import Baseline
 from exporter.fields import Levels
 from exporter.performance.intervals import Estimate
-from exporter.performance.metrics import LOWER_IS_BETTER, SIGNED
+from exporter.performance.metrics import SIGNED
 from exporter.readings import Readings
 from exporter.settings import Limit, Model
 
@@ -83,9 +83,10 @@ def _levels(
     if found is not None:
         shortest = min(window.seconds for window in model.windows)
         drops += [(name, calibrated(rate, shortest, found)) for name, rate in (limit.calibrated or {}).items()]
+    lower = model.lower_is_better(metric)
     for severity, drop in drops:
-        if metric in LOWER_IS_BETTER | SIGNED:
+        if lower or metric in SIGNED:
             highs[severity] = min(highs.get(severity, math.inf), base.value + drop)
-        if metric not in LOWER_IS_BETTER:
+        if not lower:
             lows[severity] = max(lows.get(severity, -math.inf), base.value - drop)
     return lows, highs

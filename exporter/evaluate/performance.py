@@ -10,6 +10,7 @@ from exporter.baseline import Baseline
 from exporter.evaluate import labels as ledger
 from exporter.evaluate.limits import limits
 from exporter.evaluate.views import ALL, Found, View, slices
+from exporter.performance import custom
 from exporter.performance.intervals import Estimate
 from exporter.performance.probabilities import calibration_error
 from exporter.performance.tables import ClassOutcomes
@@ -32,15 +33,26 @@ class Measured(NamedTuple):
         return max((one.errors for one in self.verdicts.values()), default=None)
 
 
-def _measure(model: Model, baseline: Baseline, vector: Ints) -> dict[str, Estimate]:
-    """Return the metrics of a profile with enough labels; else none."""
+def _measure(model: Model, baseline: Baseline, vector: Ints, failed: dict[str, str]) -> dict[str, Estimate]:
+    """Return the metrics of a profile with enough labels, else none; those of one's own that fail are named."""
     if baseline.bins.labelled_rows(vector) < model.performance.min_rows:
         return {}
-    return parts.measured(model.task, baseline.bins, vector, model.metrics)
+    found = parts.measured(model.task, baseline.bins, vector, model.metrics)
+    outcomes = parts.outcomes(baseline.bins, vector)
+    for name, own in model.performance.custom.items():
+        if outcomes is None:
+            break
+        try:
+            value = custom.value(own.function, outcomes)
+        except ValueError as error:
+            failed[name] = str(error)
+            continue
+        found |= {name: Estimate(value)} if value is not None else {}
+    return found
 
 
-def _compare(model: Model, baseline: Baseline, reference: Ints, current: Ints) -> Measured:
-    now, base = (_measure(model, baseline, vector) for vector in (current, reference))
+def _compare(model: Model, baseline: Baseline, reference: Ints, current: Ints, failed: dict[str, str]) -> Measured:
+    now, base = (_measure(model, baseline, vector, failed) for vector in (current, reference))
     verdicts: dict[str, Verdict] = {}
     for metric in now.keys() & base.keys():
         limit = model.performance.threshold.get(metric)
@@ -53,7 +65,7 @@ def _compare(model: Model, baseline: Baseline, reference: Ints, current: Ints) -
 
 def performance(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
     """Compute the metrics over each window's labelled rows, once they are old enough for their labels."""
-    out, states = Readings(), {}
+    out, states, failed = Readings(), {}, dict[str, str]()
     for view in views:
         labels = (model.name, view.version, view.window)
         own, state = ledger.judged(model, baseline, view)
@@ -61,7 +73,7 @@ def performance(model: Model, baseline: Baseline, views: Iterable[View]) -> Foun
         ledger.put_labels(out, model, baseline, view, own)
         worst: dict[str, float] = {}
         for segment, reference, current in slices(baseline, own):
-            found = _compare(model, baseline, reference, current)
+            found = _compare(model, baseline, reference, current, failed)
             _put(out, (*labels, segment), found)
             errors = found.worst()
             worst |= {segment: errors} if errors is not None and segment != ALL else {}
@@ -71,7 +83,7 @@ def performance(model: Model, baseline: Baseline, views: Iterable[View]) -> Foun
         if state == "ok":
             out.put("model_calibration_error", *labels, value=_calibration(baseline, own.vector))
             _put_confusion(out, baseline, labels, own.vector)
-    return Found(out, states, {})
+    return Found(out, states, failed)
 
 
 def _put(out: Readings, labels: tuple[str, str, str, str], found: Measured) -> None:
@@ -102,8 +114,10 @@ def _put_confusion(out: Readings, baseline: Baseline, labels: tuple[str, str, st
 def bounds(model: Model, baseline: Baseline, versions: Sequence[str]) -> Readings:
     """Return what follows from settings and reference alone: baselines and bounds in force."""
     out = Readings()
+    failed: dict[str, str] = {}  # told by the task itself
     base = parts.measured(model.task, baseline.bins, baseline.vector, model.metrics)
-    of_segments = {name: _measure(model, baseline, baseline.slice(name)) for name in baseline.segments.names}
+    base |= _measure(model, baseline, baseline.vector, failed)
+    of_segments = {name: _measure(model, baseline, baseline.slice(name), failed) for name in baseline.segments.names}
     for segment, found in {ALL: base, **of_segments}.items():
         for metric, one in found.items():
             for version in versions:
