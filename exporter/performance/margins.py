@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.performance.intervals import Interval, bounded
-from exporter.performance.tables import ClassOutcomes
+from exporter.performance.tables import ClassOutcomes, Ints
 
 Floats = NDArray[np.float64]
 Formula = Callable[[Floats, Floats, Floats], Floats]
+_AT_ONCE = 1_000_000  # numbers: cells times classes
 
 
 def _ratio(part: Floats, whole: Floats) -> Floats:
@@ -97,16 +98,21 @@ def error(formula: Formula, counts: ClassOutcomes) -> float | None:
         return None
     actual, predicted = np.nonzero(counts.confusion)
     times = counts.confusion[actual, predicted]
-    classes = len(counts.confusion)
-    hits, of_actual, of_predicted = (np.tile(margin, (len(times), 1)) for margin in _of(counts))
-    every, named = np.arange(len(times)), predicted < classes
-    of_actual[every, actual] -= 1
-    of_predicted[every[named], predicted[named]] -= 1
-    right = actual == predicted
-    hits[every[right], actual[right]] -= 1
-    without = formula(hits, of_actual, of_predicted)
+    most = max(_AT_ONCE // len(counts.confusion), 1)
+    starts = range(0, len(times), most)
+    without = np.concatenate([_without(formula, counts, actual[a : a + most], predicted[a : a + most]) for a in starts])
     mean = float(times @ without) / rows
     return math.sqrt((rows - 1) / rows * float(times @ (without - mean) ** 2))
+
+
+def _without(formula: Formula, counts: ClassOutcomes, actual: Ints, predicted: Ints) -> Floats:
+    """Return the metric without one row of each of the cells."""
+    hits, of_actual, of_predicted = (np.tile(margin, (len(actual), 1)) for margin in _of(counts))
+    every, named, right = np.arange(len(actual)), predicted < len(counts.confusion), actual == predicted
+    of_actual[every, actual] -= 1
+    of_predicted[every[named], predicted[named]] -= 1
+    hits[every[right], actual[right]] -= 1
+    return formula(hits, of_actual, of_predicted)
 
 
 def interval(formula: Formula, counts: ClassOutcomes, low: float = 0.0) -> Interval | None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from exporter.performance import intervals
+from exporter.performance import intervals, margins
 from exporter.performance.intervals import Estimate, difference, wilson
 from exporter.performance.metrics import METRICS, estimates
 from exporter.performance.tables import ScoreTable
@@ -115,6 +115,24 @@ def test_a_bounded_metric_keeps_its_bounds_and_holds_its_value(value, error, row
     low, high = intervals.bounded(2 * value - 1, error, rows, -1.0)
     assert -1 <= low <= 2 * value - 1 + 1e-9
     assert 2 * value - 1 - 1e-9 <= high <= 1
+
+
+@pytest.mark.parametrize("name", ["f1_macro", "mcc", "kappa", "balanced_accuracy", "precision_weighted"])
+def test_the_jackknife_leaves_out_each_row(name, monkeypatch):
+    """Over cells, in parts, as over rows one by one."""
+    rng = np.random.default_rng(6)
+    rows = draw("multiclass", rng, 60)
+    formula = {"mcc": margins.matthews, "kappa": margins.kappa}.get(name) or getattr(margins, name)
+    value = METRICS["multiclass"][name].value
+    without = []
+    for row in range(60):
+        kept = np.arange(60) != row
+        without.append(value(read("multiclass", Outcomes(rows.prediction[kept], rows.label[kept], rows.scores[kept]))))
+    expected = np.sqrt(59 * np.var(without))
+    whole = read("multiclass", rows)
+    assert margins.error(formula, whole) == pytest.approx(expected)
+    monkeypatch.setattr(margins, "_AT_ONCE", 6)
+    assert margins.error(formula, whole) == pytest.approx(expected)
 
 
 def test_a_perfect_metric_is_not_certain():
