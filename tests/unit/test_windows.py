@@ -23,6 +23,7 @@ WINDOWS = (Window(name="short", seconds=20), Window(name="long", seconds=70))
 FRAMES = [
     *(Frame("short", "reference", 20, 0), Frame("short", "previous", 20, 20), Frame("short", "week_ago", 20, 50)),
     *(Frame("long", "reference", 70, 0), Frame("long", "previous", 70, 70)),
+    *(Frame("short", "mature", 20, 30), Frame("long", "mature", 70, 30)),
 ]
 
 
@@ -101,7 +102,13 @@ def compare(windows: Windows, store: Stored, end: int) -> None:
         for segment in ("a", "b"):
             afresh = store.afresh(version, own[0], end, segment)
             assert view.slices.get(segment, np.zeros(SIZE, np.int64)).tolist() == afresh
-        earlier = {frame.against: store.afresh(version, frame, end) for frame in own[1:]}
+            (mature,) = [frame for frame in own if frame.against == "mature"]
+            assert view.mature is not None
+            assert (view.mature.start, view.mature.end) == (end - 30 - mature.seconds, end - 30)
+            assert view.mature.vector.tolist() == store.afresh(version, mature, end)
+            afresh = store.afresh(version, mature, end, segment)
+            assert view.mature.slices.get(segment, np.zeros(SIZE, np.int64)).tolist() == afresh
+        earlier = {f.against: store.afresh(version, f, end) for f in own if f.against not in ("reference", "mature")}
         assert {name: vector.tolist() for name, vector in view.earlier.items()} == {
             name: vector for name, vector in earlier.items() if vector[0]
         }
@@ -146,6 +153,14 @@ def test_a_week_ago_of_a_week_is_the_previous_window():
         *(("1h", "reference", 0), ("1h", "previous", 3600), ("1h", "week_ago", 7 * 86400)),
     ]
     assert len(frames(week, 3600, ["reference"])) == 2
+
+
+def test_each_window_has_a_twin_that_is_old_enough_for_its_labels():
+    """By whole buckets, and none where labels come at once."""
+    hour = [Window(name="1h", seconds=3600)]
+    assert frames(hour, 600, ["reference"], 0.0) == frames(hour, 600, ["reference"])
+    assert frames(hour, 600, ["reference"], 601.0)[1] == Frame("1h", "mature", 3600, 1200)
+    assert frames(hour, 600, ["reference"], 600.0)[1] == Frame("1h", "mature", 3600, 600)
 
 
 def test_what_is_taken_back_is_gone():
