@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -53,7 +53,7 @@ def _losses(scale: float, batch: Batch, outcomes: Outcomes, labelled: Bools, day
     )
 
 
-def dispersions(task: Task, bins: ModelBins, days: Sequence[Ints]) -> dict[str, float]:
+def dispersions(task: Task, bins: ModelBins, days: Iterable[Ints]) -> dict[str, float]:
     """Return by metric how much more the days' realised values vary about their estimates than chance alone has it.
 
     days: dense profiles of the reference's days. Sum of squared differences over sum of variances, at least 1; of a
@@ -62,7 +62,7 @@ def dispersions(task: Task, bins: ModelBins, days: Sequence[Ints]) -> dict[str, 
     if isinstance(bins.estimator, Losses):
         return {"mae": bins.estimator.absolute.dispersion, "rmse": bins.estimator.squared.dispersion}
     differences: dict[str, list[tuple[float, float]]] = {}
-    for vector in days:
+    for vector in days if bins.estimator is not None else ():
         if bins.labelled_rows(vector) >= _LEAST_A_DAY:
             found = estimated(task, bins, vector, tuple(METRICS[task]))
             realised = performance(task, bins, vector, tuple(found))

@@ -79,7 +79,7 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
         sequential=tuple(_detectors(model, described)),
         rows=_rows(model, schema, bins, batch, timestamp),
         label_delays=_label_delays(bins, outcomes),
-        dispersion=dispersions(model.task, bins, [dense(bins, own) for own in units.get(DAY, [])]),
+        dispersion=dispersions(model.task, bins, (dense(bins, own) for own in units.get(DAY, []))),
     )
 
 
