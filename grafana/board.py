@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
 
 from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -14,8 +14,14 @@ from grafana.panels import BLUE, PINK, RED, SOURCE
 from grafana.queries import alerts
 
 TAG = "model-exporter"
-Row = tuple[str, Sequence[Any]]
-"""A row's title (a question) and its panels."""
+
+
+class Row(NamedTuple):
+    """A row: its title (a question) and its panels. `folded`: closed until one opens it, for what not all have."""
+
+    title: str
+    panels: Sequence[Any]
+    folded: bool = False
 
 
 def _all() -> dm.VariableOption:
@@ -30,8 +36,9 @@ def variable(
     many: bool = False,
     newest: bool = False,
     hidden: bool = False,
+    first: str = "",
 ) -> dashboard.QueryVariable:
-    """Make a variable from `label_values(...)`. `many`: several; `newest`: highest first."""
+    """Make a variable from `label_values(...)`. `many`: several; `newest`: highest first; `first`: chosen at first."""
     sort = dm.VariableSort.NATURAL_DESC if newest else dm.VariableSort.ALPHABETICAL_ASC
     made = dashboard.QueryVariable(name).label(label).datasource(SOURCE).definition(query)
     made = made.query({"qryType": 1, "query": query, "refId": "v"}).sort(sort)
@@ -42,18 +49,24 @@ def variable(
         made = made.hide(dm.VariableHide.HIDE_VARIABLE)
     if many:
         return made.multi(True).include_all(True).all_value(".+").current(_all())
+    if first:
+        made = made.current(dm.VariableOption(text=first, value=first, selected=True))
     return made.multi(False).include_all(False)
 
 
-def variables(many: bool) -> list[Any]:
-    """What every dashboard is chosen by, from the data source to the window; `many`: several models."""
+def sources(series: str) -> list[Any]:
+    """What every dashboard is chosen by: the data source, and the jobs that have `series`."""
     source = dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus").regex("")
+    return [source, variable("job", "job", f"label_values({series}, job)", many=True)]
+
+
+def variables(many: bool) -> list[Any]:
+    """What dashboards of models are chosen by, from the data source to the window; `many`: several models."""
     match = "=~" if many else "="
     info = f'model_info{{job=~"$job", model{match}"$model"}}'
     state = f'model_window_state{{job=~"$job", model{match}"$model"}}'
     return [
-        source,
-        variable("job", "job", "label_values(model_info, job)", many=True),
+        *sources("model_info"),
         variable("model", "Model", 'label_values(model_info{job=~"$job"}, model)', many=many),
         variable("version", "Version", f"label_values({info}, model_version)", many=many, newest=True),
         variable("window", "Window", f"label_values({state}, window)"),
@@ -135,13 +148,34 @@ def assemble(uid: str, title: str, description: str, choices: Sequence[Any], par
         .annotations(events())
         .links(_links())
     )
-    for heading, panels in parts:
-        made = made.with_row(dashboard.Row(heading))
-        for panel in panels:
+    for part in parts:
+        made = made.with_row(dashboard.Row(part.title))
+        for panel in part.panels:
             made = made.with_panel(panel)
     board: dict[str, Any] = json.loads(json.dumps(made.build(), cls=JSONEncoder))
     for shown in board["links"]:
         del shown["placement"]  # the builder would hide them in a menu
     for number, panel in enumerate(board["panels"], start=1):
         panel["id"] = number
+    board["panels"] = _fold(board["panels"], {part.title for part in parts if part.folded})
     return {"id": None, **board}
+
+
+def _fold(panels: Sequence[dict[str, Any]], closed: Collection[str]) -> list[dict[str, Any]]:
+    """Move the panels of closed rows into their row; what follows moves up."""
+    shown: list[dict[str, Any]] = []
+    up, row = 0, {}
+    for panel in panels:
+        panel["gridPos"]["y"] = panel["gridPos"].get("y", 0) - up
+        if panel["type"] == "row":
+            if row.get("panels"):
+                gone = panel["gridPos"]["y"] - row["gridPos"]["y"] - 1
+                panel["gridPos"]["y"] -= gone
+                up += gone
+            row = panel
+            row["collapsed"] = row["title"] in closed
+        elif row.get("collapsed"):
+            row["panels"].append(panel)
+            continue
+        shown.append(panel)
+    return shown

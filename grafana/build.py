@@ -8,14 +8,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from grafana import detail, feature, fleet
+from grafana import detail, feature, fleet, quality, service
 
+_BOARDS = (fleet, detail, feature, quality, service)
 FOLDER = Path(__file__).parent / "dashboards"
 
 
 def dashboards() -> dict[str, dict[str, Any]]:
     """Build every dashboard, by file name."""
-    return {f"{board['uid']}.json": board for board in (fleet.build(), detail.build(), feature.build())}
+    return {f"{board['uid']}.json": board for board in (one.build() for one in _BOARDS)}
 
 
 def text(board: dict[str, Any]) -> str:

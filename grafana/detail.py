@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from grafana import detail_data, detail_drift, detail_performance
+from grafana import detail_data, detail_drift, detail_methods, detail_performance, detail_segments
 from grafana import queries as q
 from grafana.board import Row, assemble, variable, variables
 from grafana.health import source_table, task_table
@@ -15,7 +15,6 @@ from grafana.states import MODEL_STATES, alert_table
 def _numbers() -> list[Any]:
     """The model's condition in one line of numbers."""
     by = "model, model_version"
-    newest = q.top(by, q.pick("model_newest_row_timestamp_seconds", "version"))
     any_red = steps((None, GREY), (0, GREEN), (1, RED))
     return [
         number(
@@ -59,23 +58,8 @@ def _numbers() -> list[Any]:
             size=(4, 3),
             empty="not judged",
         ),
-        number(
-            "Labels known",
-            "Share of the window's predictions whose label is known. Performance rests on these rows only.",
-            "percentunit",
-            Query(q.top(by, q.pick("model_labels_coverage_ratio", "window"))),
-            size=(3, 3),
-            empty="no rows",
-        ),
-        number(
-            "Newest row",
-            "Age of the newest prediction. Older than model_data_delay_threshold_seconds: the state says "
-            "no fresh rows.",
-            "s",
-            Query(f"time() - {newest}"),
-            size=(3, 3),
-            empty="no rows",
-        ),
+        detail_data.labels_known(3),
+        detail_data.newest_row(3),
         number(
             "Reference",
             "Age of the newest row of the reference data that everything is compared against. Replace "
@@ -119,18 +103,24 @@ def _history() -> Any:
 
 def build() -> dict[str, Any]:
     """Build the dashboard `model-detail`."""
+    of_model = 'job=~"$job", model="$model", model_version="$version"'
+    methods = f"label_values(model_multivariate_drift_score{{{of_model}}}, method)"
     metrics = 'label_values(model_performance_score_baseline{job=~"$job", model="$model"}, metric)'
-    parts: list[Row] = [
-        (
+    parts = [
+        Row(
             "Is it healthy, and since when?",
             [*_numbers(), _history(), alert_table("Which alerts are open?", (11, 9), False)],
         ),
-        ("Does it still predict well?", detail_performance.scores()),
-        ("Where does it go wrong?", detail_performance.breakdown()),
-        ("Have the inputs changed?", detail_drift.inputs()),
-        ("Have the outputs changed?", detail_drift.outputs()),
-        ("Is there enough data, and is it clean?", detail_data.panels()),
-        (
+        Row("Does it still predict well?", detail_performance.scores()),
+        Row("Where does it go wrong?", detail_performance.breakdown()),
+        Row("Have the inputs changed?", detail_drift.inputs()),
+        Row("Which change counts, and how did it come?", detail_drift.causes()),
+        Row("Have the outputs changed?", detail_drift.outputs()),
+        Row("Is it one segment?", detail_segments.panels(), folded=True),
+        Row("Have whole rows changed, where no feature did?", detail_methods.whole_rows(), folded=True),
+        Row("Has it changed for good?", detail_methods.detectors(), folded=True),
+        Row("Is there enough data, and is it clean?", detail_data.panels()),
+        Row(
             "Does the monitoring of this model work?",
             [task_table(False, (14, 6)), source_table(False, (10, 6))],
         ),
@@ -140,6 +130,10 @@ def build() -> dict[str, Any]:
         "Model detail",
         "One model: is it healthy, since when, and why. From the general to the specific; click a "
         "feature to see it alone.",
-        [*variables(many=False), variable("metric", "Metrics", metrics, many=True)],
+        [
+            *variables(many=False),
+            variable("metric", "Metrics", metrics, many=True),
+            variable("rows_method", "Methods for whole rows", methods, many=True, hidden=True),
+        ],
         parts,
     )

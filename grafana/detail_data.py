@@ -1,20 +1,44 @@
-"""Model detail: amount and quality of the data."""
+"""Amount and quality of one model's data: panels that model detail and model quality share."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from grafana import queries as q
-from grafana.panels import QUIET_AT_ONE, TIMES, Query, lines, link
+from grafana.panels import QUIET_AT_ONE, TIMES, Query, lines, link, number
 from grafana.tables import Column, rows
 
 
-def _amount() -> list[Any]:
-    """Rows, labels, and rows that could not be used."""
+def labels_known(width: int) -> Any:
+    """Show which share of the window's predictions has a label."""
+    return number(
+        "Labels known",
+        "Share of the window's predictions whose label is known. Performance rests on these rows only.",
+        "percentunit",
+        Query(q.top("model, model_version", q.pick("model_labels_coverage_ratio", "window"))),
+        size=(width, 3),
+        empty="no rows",
+    )
+
+
+def newest_row(width: int) -> Any:
+    """Show how old the newest prediction is."""
+    newest = q.top("model, model_version", q.pick("model_newest_row_timestamp_seconds", "version"))
+    return number(
+        "Newest row",
+        "Age of the newest prediction. Older than model_data_delay_threshold_seconds: the state says no fresh rows.",
+        "s",
+        Query(f"time() - {newest}"),
+        size=(width, 3),
+        empty="no rows",
+    )
+
+
+def amount() -> list[Any]:
+    """Rows, and those of them with a label."""
     count = "model_window_rows"
     fewest = q.low("model", q.pick("model_window_min_rows", "model", dataset="=~current|labelled"))
     coverage = q.top("window", q.pick("model_labels_coverage_ratio", "window"))
-    rejected = q.pick("model_rows_rejected_total", "version")
     return [
         lines(
             "Are there enough rows?",
@@ -39,30 +63,34 @@ def _amount() -> list[Any]:
             size=(8, 7),
             empty="No rows in this window",
         ),
-        lines(
-            "How many rows are rejected?",
-            "Rows per minute that were read and not used, by reason. A rise: look at the log's writer, "
-            "or at `lateness`.",
-            "suffix: rows/min",
-            [Query(f"60 * sum by (reason) (rate({rejected}[$__rate_interval]))", "{{reason}}")],
-            size=(8, 7),
-            empty="No row has been rejected",
-        ),
     ]
 
 
-def _offenders() -> Any:
-    """The features with the worst data quality."""
+def rejected(width: int) -> Any:
+    """Draw the rows that could not be used, by reason."""
+    count = q.pick("model_rows_rejected_total", "version")
+    return lines(
+        "How many rows are rejected?",
+        "Rows per minute that were read and not used, by reason. A rise: look at the log's writer, or at `lateness`.",
+        "suffix: rows/min",
+        [Query(f"60 * sum by (reason) (rate({count}[$__rate_interval]))", "{{reason}}")],
+        soft=(0, 1),
+        size=(width, 7),
+        empty="No row has been rejected",
+    )
+
+
+def offenders(size: tuple[int, int]) -> Any:
+    """List the features with the worst data quality."""
     ratio, bound = q.quality("ratio"), q.quality("threshold_ratio")
-    times = f"({ratio}) / on (feature, check) ({bound})"
-    worst = f"topk(10, {times})"
+    worst = f"topk(10, {q.quality_of_bound()})"
     chosen = {"model": "${model}", "version": "${version}", "feature": "${__value.text}"}
     columns = [
         Column("feature", "Feature", links=(link("Open the feature", "model-feature", **chosen),)),
-        Column("check", "Check"),
-        Column("A", "Of bound", unit=TIMES, width=110, decimals=2, steps=QUIET_AT_ONE),
-        Column("B", "Rows", unit="percentunit", width=110, decimals=2),
-        Column("C", "Bound", unit="percentunit", width=110, decimals=2),
+        Column("check", "Check", width=100),
+        Column("A", "Of bound", unit=TIMES, width=90, decimals=2, steps=QUIET_AT_ONE),
+        Column("B", "Rows", unit="percentunit", width=85, decimals=2),
+        Column("C", "Bound", unit="percentunit", width=85, decimals=2),
     ]
     return rows(
         "Which features have bad values?",
@@ -76,11 +104,11 @@ def _offenders() -> Any:
             Query(f"({bound}) and on (feature, check) {worst}"),
         ],
         sort=["Of bound"],
-        size=(24, 7),
+        size=size,
         empty="Not judged: no rows in the window, or no bound is set",
     )
 
 
 def panels() -> list[Any]:
-    """The row on data."""
-    return [*_amount(), _offenders()]
+    """Return model detail's row on data."""
+    return [*amount(), rejected(8), offenders((24, 7))]

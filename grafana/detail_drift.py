@@ -5,10 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 from grafana import queries as q
-from grafana.panels import TIMES, Query, lines, link, ranking
-from grafana.tables import bars
+from grafana.panels import AMBER, BLUE, GREY, NONE, QUIET_AT_ONE, RED, TIMES, Query, Words, lines, link, ranking
+from grafana.tables import Column, bars, rows
 
 _UNJUDGED = "Not judged: too few rows with a value in the window"
+_NO_BASELINE = "Not judged: no earlier window has enough rows, or the reference is too short to learn from"
+_CHOSEN = {"model": "${model}", "version": "${version}"}
+_FEATURE = Column(
+    "feature", "Feature", links=(link("Open the feature", "model-feature", **_CHOSEN, feature="${__value.text}"),)
+)
+
+# 4: differs from the reference, 2: from the window before, 1: from the same window a week ago.
+_READINGS: Words = {
+    0: ("as always", NONE),
+    1: ("unlike a week ago", GREY),
+    2: ("rhythm of the week?", GREY),
+    3: ("new, but known to the reference", GREY),
+    4: ("slow: season or old reference?", BLUE),
+    5: ("for days: since this week", AMBER),
+    6: ("rhythm of the week?", BLUE),
+    7: ("sudden: fault or event?", RED),
+}
 
 
 def inputs() -> list[Any]:
@@ -26,8 +43,7 @@ def inputs() -> list[Any]:
     ]
     ratio = q.drift_per_threshold("feature", "feature, method")
     by_feature = f"max by (feature) ({ratio})"
-    ahead = "topk(5, max_over_time((" + by_feature + ")[$__range:$__rate_interval] @ end()))"
-    chosen = {"model": "${model}", "version": "${version}"}
+    ahead = q.worst(by_feature, 5)
     return [
         lines(
             "What share of the features has drifted?",
@@ -45,7 +61,7 @@ def inputs() -> list[Any]:
             "The largest drift score of each feature, divided by its threshold in force; from 1× on it "
             "is drift. The 12 highest. Click a bar for the feature's distribution.",
             Query(f"sort_desc(topk(12, {by_feature}))", "{{feature}}"),
-            [link("Open the feature", "model-feature", **chosen, feature="${__field.labels.feature}")],
+            [link("Open the feature", "model-feature", **_CHOSEN, feature="${__field.labels.feature}")],
             size=(8, 8),
             empty=_UNJUDGED,
         ),
@@ -60,6 +76,84 @@ def inputs() -> list[Any]:
             ],
             size=(8, 8),
             empty=_UNJUDGED,
+        ),
+    ]
+
+
+def _by_impact() -> Any:
+    """Which drift to look at first."""
+    impact = q.top("feature", q.pick("model_feature_drift_impact", "window"))
+    first = f"topk(12, {impact})"
+    drift = q.per_threshold_against()["reference"]
+    importance = q.top("feature", q.pick("model_feature_importance_ratio", "model"))
+    correlation = "model_feature_drift_performance_correlation"
+    rho, p_value = (q.top("feature", q.pick(name, "version")) for name in (correlation, f"{correlation}_p_value"))
+    columns = [
+        _FEATURE,
+        Column("A", "Impact", unit="none", width=80, decimals=3),
+        Column("B", "Drift", unit=TIMES, width=80, decimals=2, steps=QUIET_AT_ONE),
+        Column("C", "Importance", unit="percentunit", width=95, decimals=0),
+        Column("D", "Correlation", unit="none", width=95, decimals=2),
+        Column("E", "p-value", unit="none", width=75, decimals=3),
+    ]
+    return rows(
+        "Which features matter most now?",
+        "Impact: log2(1 + drift) × importance. Drift: the largest score over its threshold. Importance: what the "
+        "feature means to the model, measured on the reference or configured. Correlation: of the feature's daily "
+        "drift with the loss of performance, -1 to 1, from 14 days on; above 0 with a small p-value: bad days were "
+        "drifted days, which is no proof of a cause. Begin with the first line.",
+        columns,
+        [Query(first), *(Query(f"{each} and on (feature) {first}") for each in (drift, importance, rho, p_value))],
+        sort=["Impact"],
+        size=(12, 9),
+        empty="No impact: nothing is judged yet, or the features' importance is not known",
+    )
+
+
+def causes() -> list[Any]:
+    """Which drift counts, and whether it came slowly or at once."""
+    static, *moving = q.per_threshold_against().values()
+    share = q.top("model", q.pick("model_drifted_features_ratio", "slice"))
+    differs = {
+        baseline: q.top("model", q.pick("model_moving_drifted_features_ratio", "window", baseline=baseline))
+        for baseline in q.BASELINES
+    }
+    reading = f"4 * ({static} > bool 1) + 2 * ({moving[0]} > bool 1) + ({moving[1]} > bool 1)"
+    columns = [
+        _FEATURE,
+        Column("A", "Reference", unit=TIMES, width=100, decimals=2, steps=QUIET_AT_ONE),
+        Column("B", "Previous", unit=TIMES, width=80, decimals=2, steps=QUIET_AT_ONE),
+        Column("C", "Week ago", unit=TIMES, width=85, decimals=2, steps=QUIET_AT_ONE),
+        Column("D", "It looks", width=215, mapping=_READINGS),
+    ]
+    return [
+        _by_impact(),
+        rows(
+            "Is it a season or a fault?",
+            "The largest score of each feature over its threshold, against the reference, the window before, and the "
+            "same window a week ago; from 1× on they differ. Unlike the reference only: it came slowly, as a season "
+            "does, or the reference is old. Unlike all three: it came at once; look for a fault or an event. It looks: "
+            "a reading of the three, no verdict.",
+            columns,
+            [*(Query(f"topk(12, {each})") for each in (static,)), *(Query(each) for each in moving), Query(reading)],
+            sort=["Reference"],
+            size=(12, 9),
+            empty=_NO_BASELINE,
+        ),
+        lines(
+            "From which past does it differ?",
+            "Share of the judged features above their threshold, against the reference, the window before, and the "
+            "same window a week ago. The first alone stays high: a season, or time for a new reference. All rise: a "
+            "fault.",
+            "percentunit",
+            [
+                Query(share, "reference", "current"),
+                Query(differs["previous"], "previous", "second"),
+                Query(differs["week_ago"], "week ago", "third"),
+            ],
+            soft=(0, 1),
+            size=(24, 6),
+            empty=_NO_BASELINE,
         ),
     ]
 

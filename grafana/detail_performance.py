@@ -8,8 +8,8 @@ from grafana import queries as q
 from grafana.panels import Query, lines
 from grafana.tables import matrix
 
-_METRIC = "=~$metric"
-_NO_LABELS = "No score: too few rows of the window have their label yet"
+METRIC = "=~$metric"
+NO_LABELS = "No score: too few rows of the window have their label yet"
 
 
 def scores() -> list[Any]:
@@ -36,16 +36,14 @@ def scores() -> list[Any]:
         drawn,
         decimals=3,
         size=(6, 6),
-        empty=_NO_LABELS,
+        empty=NO_LABELS,
     )
     return [panel.repeat("metric").repeat_direction("h").max_per_row(4)]
 
 
 def breakdown() -> list[Any]:
-    """Which classes, segments and versions are behind a bad score."""
-    score = "model_performance_score"
-    segments = q.pick(score, "slice", segment="=~.+", metric=_METRIC)
-    versions = q.pick(score, "slice", model_version="=~.+", metric=_METRIC)
+    """Which classes and versions are behind a bad score."""
+    versions = q.pick("model_performance_score", "slice", model_version="=~.+", metric=METRIC)
     confusion = q.top("actual, predicted", q.pick("model_confusion_rows", "window"))
     return [
         matrix(
@@ -60,17 +58,6 @@ def breakdown() -> list[Any]:
             empty="No classes: a regression, or no labelled rows",
         ),
         matrix(
-            "Which segment is worst?",
-            "The scores of each segment over the window's labelled rows; `all` is the whole. A segment "
-            "far below the whole needs data or a model of its own.",
-            "none",
-            Query(q.top("segment, metric", segments)),
-            ("segment", "metric"),
-            decimals=3,
-            size=(18, 7),
-            empty=_NO_LABELS,
-        ),
-        matrix(
             "Is the new version better?",
             "The last scores of every version of the model in this time range. They are over different "
             "rows: compare versions that served at the same time, or mind what else changed.",
@@ -78,7 +65,7 @@ def breakdown() -> list[Any]:
             Query(q.top("model_version, metric", f"last_over_time({versions}[$__range])")),
             ("model_version", "metric"),
             decimals=3,
-            size=(24, 5),
-            empty=_NO_LABELS,
+            size=(18, 7),
+            empty=NO_LABELS,
         ),
     ]

@@ -24,22 +24,31 @@ _CATEGORICAL = "No numbers: a categorical feature, or no rows"
 _MOST = 20
 
 
+_SEGMENT = "$segment"
+
+
 def _own(name: str, level: str, **labels: str) -> str:
-    """Select a series of the chosen feature."""
+    """Select a series of the chosen feature, of all rows; `segment=_SEGMENT`: of the chosen segment."""
     return q.pick(name, level, False, feature="$feature", **labels)
+
+
+def _of_all_rows(expr: str) -> str:
+    """Show `expr`, which no segment has, only while all rows are chosen."""
+    both = f'model_window_rows{{job=~"$job", model="$model", segment="all", segment="{_SEGMENT}"}}'
+    return f"{expr} and on () count({both})"
 
 
 def _all_features() -> list[Any]:
     """Features by time: the verdict, and the score behind it."""
-    verdict = q.top("feature", q.pick("model_feature_drift_detected", "slice"))
-    ratio = f"max by (feature) ({q.drift_per_threshold('feature', 'feature, method')})"
+    verdict = q.top("feature", q.pick("model_feature_drift_detected", "slice", segment=_SEGMENT))
+    ratio = f"max by (feature) ({q.drift_per_threshold('feature', 'feature, method', segment=_SEGMENT)})"
     unjudged = f"0 * {q.top('feature', q.pick('model_feature_missing_ratio', 'slice'))}"
-    most = f"topk({_MOST}, max_over_time(({ratio} or {unjudged})[$__range:$__rate_interval] @ end()))"
+    most = q.worst(f"{ratio} or {unjudged}", _MOST)
     return [
         timeline(
             "Which features drifted, and when?",
-            "The verdict on each feature: drift where any method's score is above its threshold; not judged "
-            "where the window has too few values of it. The "
+            "The verdict on each feature in the chosen segment: drift where any method's score is above its "
+            "threshold; not judged where the window has too few values of it. The "
             f"{_MOST} features with the highest score over threshold in this time range. Many features at "
             "one moment: look upstream.",
             DRIFT,
@@ -62,18 +71,18 @@ def _all_features() -> list[Any]:
 
 def _verdict() -> list[Any]:
     """What the last run says about the feature."""
-    ratio = q.drift_per_threshold("feature", "feature, method", feature="$feature")
-    size, by = (4, 3), "feature"
+    ratio = q.drift_per_threshold("feature", "feature, method", feature="$feature", segment=_SEGMENT)
+    size, by = (3, 3), "feature"
     values = _own("model_feature_missing_ratio", "slice")
     mean = _own("model_feature_mean", "window", dataset="current")
     return [
         number(
             "Verdict",
-            "The verdict of the last run: drift where any method's score is above its threshold.",
+            "The verdict of the last run on the chosen segment: drift where any method's score is above its threshold.",
             "none",
-            Query(q.top(by, _own("model_feature_drift_detected", "slice"))),
+            Query(q.top(by, _own("model_feature_drift_detected", "slice", segment=_SEGMENT))),
             mapping=DRIFT,
-            size=size,
+            size=(4, 3),
             empty="not judged",
         ),
         number(
@@ -84,20 +93,40 @@ def _verdict() -> list[Any]:
             decimals=2,
             named=True,
             thresholds=AT_ONE,
-            size=(6, 3),
+            size=(5, 3),
             empty="not judged",
         ),
         number(
+            "Impact",
+            "log2(1 + worst score) × importance, of all rows: the drift that counts most is that of the feature with "
+            "the highest impact.",
+            "none",
+            Query(q.top(by, _own("model_feature_drift_impact", "window"))),
+            decimals=3,
+            size=size,
+            empty="not known",
+        ),
+        number(
+            "Importance",
+            "What the feature means to the model, as a share of all features: as configured, or as measured on the "
+            "reference. Drift of a feature with next to none can wait.",
+            "percentunit",
+            Query(q.top(by, _own("model_feature_importance_ratio", "model"))),
+            decimals=1,
+            size=size,
+            empty="not known",
+        ),
+        number(
             "Rows",
-            "Rows of the window, of the whole model.",
+            "Rows of the window, of the chosen segment.",
             "locale",
-            Query(q.top("model", q.pick("model_window_rows", "slice", dataset="current"))),
+            Query(q.top("model", q.pick("model_window_rows", "slice", segment=_SEGMENT, dataset="current"))),
             size=size,
             empty="no rows",
         ),
         number(
             "Missing",
-            "Share of the rows without a value.",
+            "Share of all rows without a value.",
             "percentunit",
             Query(q.top(by, values)),
             decimals=2,
@@ -106,11 +135,11 @@ def _verdict() -> list[Any]:
         ),
         number(
             "Mean",
-            "Mean of the feature in the window, in its unit; its history is below.",
+            "Mean of the feature in the window's rows, in its unit; its history is below.",
             "short",
             Query(q.top(by, mean)),
             decimals=2,
-            size=(6, 3),
+            size=size,
             empty="categorical",
         ),
     ]
@@ -120,37 +149,50 @@ def _distribution() -> list[Any]:
     """Where the values are now and where they were, and what each method makes of it."""
     share = "model_feature_bin_ratio"
     by = "method"
-    score = q.top(by, _own("model_feature_drift_score", "slice"))
-    threshold = q.low(by, _own("model_feature_drift_threshold", "slice"))
-    p_value = q.low(by, _own("model_feature_drift_p_value", "slice"))
+    score = q.top(by, _own("model_feature_drift_score", "slice", segment=_SEGMENT))
+    threshold = q.low(by, _own("model_feature_drift_threshold", "slice", segment=_SEGMENT))
+    p_value = q.low(by, _own("model_feature_drift_p_value", "slice", segment=_SEGMENT))
+    earlier = [
+        _of_all_rows(f"max by (method) ({q.moving_per_threshold('feature, method', baseline, feature='$feature')})")
+        for baseline in q.BASELINES
+    ]
     columns = [
         Column("method", "Method"),
-        Column("A", "Ratio", unit=TIMES, width=80, decimals=2, steps=QUIET_AT_ONE),
-        Column("B", "Score", unit="none", width=80, decimals=3),
-        Column("C", "Threshold", unit="none", width=85, decimals=3),
-        Column("D", "p-value", unit="none", width=80, decimals=3),
+        Column("A", "Reference", unit=TIMES, width=100, decimals=2, steps=QUIET_AT_ONE),
+        Column("B", "Previous", unit=TIMES, width=75, decimals=2, steps=QUIET_AT_ONE),
+        Column("C", "Week ago", unit=TIMES, width=80, decimals=2, steps=QUIET_AT_ONE),
+        Column("D", "Score", unit="none", width=65, decimals=3),
+        Column("E", "Threshold", unit="none", width=80, decimals=3),
+        Column("F", "p-value", unit="none", width=65, decimals=3),
     ]
     return [
         bars(
             "Where are the values of $feature now, and where were they?",
-            "Share of the rows in each bin; the reference fixed the bins. Current: the window. See which "
-            "bins grew: a shift of all, a new category, or values piled up at one end.",
+            "Share of all rows, whatever the segment, in each bin; the reference fixed the bins. Current: the window. "
+            "See which bins grew: a shift of all, a new category, or values piled up at one end.",
             "percentunit",
             "bin",
             {each: q.top("bin", _own(share, "window", dataset=each)) for each in ("reference", "current")},
-            size=(14, 9),
+            size=(12, 9),
             empty="No rows in this window, or the feature is beyond max_features",
         ),
         rows(
             "What do the methods say?",
-            "Each method's score, its threshold in force and the ratio of the two: from 1× on it is "
-            "drift. For the tests also the p-value after correction across features; 0.000 is less than "
-            "0.0005. Methods that disagree: the shift is of a kind that only some of them see; "
+            "Each method's score over its threshold in force: against the reference, where from 1× on it is drift, and "
+            "of all rows against the window before and the same a week ago. Score, threshold and p-value (of tests, "
+            "after correction across features; 0.000 is less than 0.0005) are against the reference. Previous and week "
+            "ago calm: it came slowly. Methods that disagree: the shift is of a kind that only some of them see; "
             "docs/statistics.md says which.",
             columns,
-            [Query(f"{score} / {threshold}"), Query(score), Query(threshold), Query(p_value)],
-            sort=["Ratio"],
-            size=(10, 9),
+            [
+                Query(f"{score} / {threshold}"),
+                *(Query(each) for each in earlier),
+                Query(score),
+                Query(threshold),
+                Query(p_value),
+            ],
+            sort=["Reference"],
+            size=(12, 9),
             empty=_UNJUDGED,
         ),
     ]
@@ -158,9 +200,10 @@ def _distribution() -> list[Any]:
 
 def _scores() -> list[Any]:
     """One panel for each method: the score beside its thresholds."""
-    drawn = [Query(q.top("method", _own("model_feature_drift_score", "slice", method="$method")), "score", "current")]
+    chosen = {"method": "$method", "segment": _SEGMENT}
+    drawn = [Query(q.top("method", _own("model_feature_drift_score", "slice", **chosen)), "score", "current")]
     for severity in ("warning", "critical"):
-        limit = _own("model_feature_drift_threshold", "slice", severity=severity, method="$method")
+        limit = _own("model_feature_drift_threshold", "slice", severity=severity, **chosen)
         drawn.append(Query(q.low("method", limit), f"{severity} threshold", severity))
     panel = lines(
         "How far is $feature by $method?",
@@ -269,13 +312,14 @@ def build() -> dict[str, Any]:
     """Build the dashboard `model-feature`."""
     of_model = 'job=~"$job", model="$model", model_version="$version"'
     names = f"label_values(model_feature_drift_detected{{{of_model}}}, feature)"
+    segments = f'label_values(model_window_rows{{{of_model}, dataset="current"}}, segment)'
     methods = f'label_values(model_feature_drift_score{{{of_model}, feature="$feature"}}, method)'
-    parts: list[Row] = [
-        ("Which features drifted, and when?", _all_features()),
-        ("What happened to $feature?", [*_verdict(), *_distribution()]),
-        ("How did its scores develop?", _scores()),
-        ("How did its values move?", _quantiles()),
-        ("Are its values sound?", _quality()),
+    parts = [
+        Row("Which features drifted, and when?", _all_features()),
+        Row("What happened to $feature?", [*_verdict(), *_distribution()]),
+        Row("How did its scores develop?", _scores()),
+        Row("How did its values move?", _quantiles()),
+        Row("Are its values sound?", _quality()),
     ]
     return assemble(
         "model-feature",
@@ -284,6 +328,7 @@ def build() -> dict[str, Any]:
         [
             *variables(many=False),
             variable("feature", "Feature", names),
+            variable("segment", "Segment", segments, first="all"),
             variable("method", "Methods", methods, many=True, hidden=True),
         ],
         parts,

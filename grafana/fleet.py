@@ -199,14 +199,14 @@ def build() -> dict[str, Any]:
         size=(24, 8),
         empty="No model: the exporter shows none for these variables",
     )
-    parts: list[Row] = [
-        (
+    parts = [
+        Row(
             "Does anything need attention now?",
             [*_counts(), alert_table("Which alerts are open?", (24, 7), with_model=True)],
         ),
-        ("Which model, and how badly?", [fleet]),
-        ("Since when?", _over_time()),
-        (
+        Row("Which model, and how badly?", [fleet]),
+        Row("Since when?", _over_time()),
+        Row(
             "Does the monitoring itself work?",
             [*exporter_strip(), task_table(True, (14, 8)), source_table(True, (10, 8))],
         ),

@@ -17,12 +17,12 @@ _READ: Words = {0: ("unreadable", RED), 1: ("readable", NONE)}
 _LATE = steps((None, NONE), (2.5, RED))
 
 
-def exporter_strip() -> list[Any]:
-    """One row of numbers about the exporter process."""
+def exporter_strip(level: str = "exporter") -> list[Any]:
+    """One row of numbers about the exporters; `level`: `exporter`, or `instance` where one can be chosen."""
     size = (4, 3)
 
     def own(name: str) -> str:
-        return q.pick(name, "exporter")
+        return q.pick(name, level)
 
     dropped = f"sum(increase({own('model_exporter_series_dropped_total')}[$__range]))"
     series = f"{own('model_exporter_snapshot_series')} / {own('model_exporter_series_limit')}"
@@ -95,33 +95,34 @@ def task_table(many: bool, size: tuple[int, int]) -> table.Panel:
         return q.top(by, q.pick(name, "model", many))
 
     success = own("model_task_last_success_timestamp_seconds")
-    start = f"max({q.pick('process_start_time_seconds', 'exporter')})"
-    since = f"({success} > 0 or 0 * {success} + on () group_left () {start})"
     interval = own("model_task_interval_seconds")
     failures = q.pick("model_task_failures_total", "model", many)
+    skipped = q.pick("model_task_skipped_total", "model", many)
     columns = [
         Column("model", "Model"),
         Column("task", "Task", width=100),
-        Column("A", "Late", unit=TIMES, width=70, decimals=1, steps=_LATE),
+        Column("A", "Late", unit=TIMES, width=60, decimals=1, steps=_LATE),
         Column("B", "Last success", unit="s", width=95, decimals=0),
         Column("C", "Interval", unit="s", width=70, decimals=0),
         Column("D", "Last run", width=70, mapping=_ENDED),
-        Column("E", "Took", unit="s", width=75, decimals=1),
-        Column("F", "Failures", unit="none", width=75, decimals=0, steps=steps((None, NONE), (0.5, RED))),
+        Column("E", "Took", unit="s", width=70, decimals=1),
+        Column("F", "Failures", unit="none", width=70, decimals=0, steps=steps((None, NONE), (0.5, RED))),
+        Column("G", "Skipped", unit="none", width=70, decimals=0, steps=steps((None, NONE), (0.5, AMBER))),
     ]
     return rows(
         "Do the tasks run on time?",
         "Late: time since the last success (or since the exporter started), divided by the interval; "
-        "from 2.5× on ModelTaskStale waits to fire. Failures: in this time range. A task that fails says "
-        "why in the exporter's log and in model_task_failures_total{reason}.",
+        "from 2.5× on ModelTaskStale waits to fire. Failures, and runs that were skipped: in this time range. A task "
+        "that fails says why in the exporter's log and in model_task_failures_total{reason}.",
         columns if many else columns[1:],
         [
-            Query(f"(time() - {since}) / {interval}"),
+            Query(q.task_lateness(many)),
             Query(f"time() - ({success} > 0)"),
             Query(interval),
             Query(own("model_task_last_run_success")),
             Query(own("model_task_last_duration_seconds")),
             Query(f"sum by ({by}) (increase({failures}[$__range]))"),
+            Query(f"sum by ({by}) (increase({skipped}[$__range]))"),
         ],
         sort=["Late"],
         size=size,

@@ -37,7 +37,7 @@ DRIFT: Words = {0: ("no drift", GREEN), 1: ("drift", AMBER), 2: ("not judged", G
 
 
 class Query(NamedTuple):
-    """One query of a panel. `look` names a row of `_LOOKS`; none takes the palette."""
+    """One query of a panel. `look` names a row of `LOOKS`; none takes the palette."""
 
     expr: str
     legend: str = ""
@@ -45,7 +45,7 @@ class Query(NamedTuple):
 
 
 _DASH = {"fill": "dash", "dash": [8, 6]}
-_LOOKS: dict[str, dict[str, Any]] = {
+LOOKS: dict[str, dict[str, Any]] = {
     "current": {"color": SKY, "custom.lineWidth": 2},
     "second": {"color": PINK, "custom.lineWidth": 2},
     "third": {"color": GREEN, "custom.lineWidth": 2},
@@ -93,7 +93,7 @@ def dress(
     for ref, query in zip("ABCDEFGHIJKLMNOP", queries, strict=False):
         made.with_target(_target(query, ref, instant, form))
         if query.look:
-            made.override_by_query(ref, properties(_LOOKS[query.look]))
+            made.override_by_query(ref, properties(LOOKS[query.look]))
     return cast(P, made)
 
 
@@ -130,9 +130,11 @@ QUIET_AT_ONE = steps((None, NONE), (1, AMBER))
 """The same for table cells, where only what is beyond its threshold has a colour."""
 
 
-def link(title: str, uid: str, **variables: str) -> dashboard.DashboardLink:
-    """Link to another dashboard with this one's source, job, window and time, and `variables` beside."""
-    carried = [f"${{{name}:queryparam}}" for name in ("datasource", "job", "window")]
+def link(
+    title: str, uid: str, own: Sequence[str] = ("datasource", "job", "window"), **variables: str
+) -> dashboard.DashboardLink:
+    """Link to another dashboard with this one's variables `own` and its time, and `variables` beside."""
+    carried = [f"${{{name}:queryparam}}" for name in own]
     carried += [f"var-{name}={value}" for name, value in variables.items()]
     return dashboard.DashboardLink(title).url(f"/d/{uid}?" + "&".join([*carried, "${__url_time_range}"]))
 
@@ -145,6 +147,7 @@ def lines(
     *,
     decimals: int | None = None,
     soft: tuple[float, float] | None = None,
+    links: Sequence[dashboard.DashboardLink] = (),
     **rest: Any,
 ) -> timeseries.Panel:
     """Draw lines over time; queries with a look are drawn in it. `soft`: what the axis shows at least."""
@@ -156,6 +159,8 @@ def lines(
         panel = panel.decimals(decimals)
     if soft:
         panel = panel.axis_soft_min(soft[0]).axis_soft_max(soft[1])
+    if links:
+        panel = panel.data_links(list(links))
     return dress(panel, title, description, queries, **rest)
 
 
@@ -212,7 +217,13 @@ def ranking(
 
 
 def timeline(
-    title: str, description: str, mapping: Words, queries: Sequence[Query], per_page: int = 20, **rest: Any
+    title: str,
+    description: str,
+    mapping: Words,
+    queries: Sequence[Query],
+    per_page: int = 20,
+    links: Sequence[dashboard.DashboardLink] = (),
+    **rest: Any,
 ) -> statetimeline.Panel:
     """Show states over time, one row a series, in words."""
     panel = (
@@ -228,6 +239,8 @@ def timeline(
         .show_value(cm.VisibilityMode.NEVER)
         .legend(LEGEND)
     )
+    if links:
+        panel = panel.data_links(list(links))
     return dress(panel, title, description, queries, **rest)
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 _LEVELS: dict[str, tuple[str, ...]] = {
     "exporter": (),
+    "instance": ("instance",),
     "model": ("model",),
     "version": ("model", "model_version"),
     "window": ("model", "model_version", "window"),
     "slice": ("model", "model_version", "window", "segment"),
 }
-_VARIABLES = {"model": "$model", "model_version": "$version", "window": "$window"}
+_VARIABLES = {"instance": "$instance", "model": "$model", "model_version": "$version", "window": "$window"}
 _VERSION = "model, model_version"
 
 STATES = (
@@ -33,6 +34,13 @@ CHECKS = {"missing": "missing", "unseen": "unseen", "out_of_range": "out of rang
 """Data quality checks: part of the series name, and the words for it."""
 
 
+BASELINES = ("previous", "week_ago")
+"""Earlier windows that are compared against, beside the reference."""
+
+SEGMENT_STATES = ("insufficient", "ok", "appeared", "vanished")
+"""What can become of a segment; what is gone or new is worse than any drift, too few rows tell nothing."""
+
+
 def pick(name: str, level: str, many: bool = False, **labels: str) -> str:
     """Select `name` by the dashboard's variables, down to `level` of the label scheme.
 
@@ -45,7 +53,7 @@ def pick(name: str, level: str, many: bool = False, **labels: str) -> str:
         if label == "segment":
             matchers.append('segment="all"')
         else:
-            several = many and label != "window"
+            several = label == "instance" or (many and label != "window")
             matchers.append(f'{label}{"=~" if several else "="}"{_VARIABLES[label]}"')
     return f"{name}{{{', '.join([*matchers, *_matchers(labels)])}}}"
 
@@ -74,6 +82,21 @@ def drift_per_threshold(what: str, labels: str, many: bool = False, **matchers: 
     by = f"{_VERSION}, window, {labels}"
     score = pick(f"model_{what}_drift_score", "slice" if what == "feature" else "window", many, **matchers)
     threshold = pick(f"model_{what}_drift_threshold", "slice" if what == "feature" else "window", many, **matchers)
+    return f"{top(by, score)} / {low(by, threshold)}"
+
+
+def worst(expr: str, most: int) -> str:
+    """Take the series of `expr` that are the highest in the time range at any moment; the same at every moment."""
+    return f"topk({most}, max_over_time(({expr})[$__range:$__rate_interval] @ end()))"
+
+
+def moving_per_threshold(labels: str, baseline: str, **matchers: str) -> str:
+    """Divide the features' scores against an earlier window by the lowest threshold in force."""
+    score, threshold = (
+        pick(f"model_feature_moving_drift_{kind}", "window", baseline=baseline, **matchers)
+        for kind in ("score", "threshold")
+    )
+    by = f"{_VERSION}, window, {labels}"
     return f"{top(by, score)} / {low(by, threshold)}"
 
 
@@ -190,3 +213,39 @@ def quality(kind: str) -> str:
     """Every data quality check of the chosen model by feature: `kind` is `ratio` or `threshold_ratio`."""
     shares = {words: top("feature", pick(f"model_feature_{check}_{kind}", "slice")) for check, words in CHECKS.items()}
     return " or ".join(f'label_replace({expr}, "check", "{words}", "", "")' for words, expr in shares.items())
+
+
+def quality_of_bound() -> str:
+    """Every data quality check of the chosen model by feature, divided by its bound; a blind one is left out."""
+    return f"({quality('ratio')}) / on (feature, check) ({quality('threshold_ratio')})"
+
+
+def quality_blind() -> str:
+    """The share of bad values of each feature and check that has no bound in force."""
+    return f"({quality('ratio')}) unless on (feature, check) ({quality('threshold_ratio')})"
+
+
+def segment_state() -> str:
+    """The number of what became of each segment; see `SEGMENT_STATES`."""
+    parts = (
+        f"({pick('model_segment_state', 'window', state=name)} == 1) * {number}"
+        for number, name in enumerate(SEGMENT_STATES)
+    )
+    return top("segment", " or ".join(parts))
+
+
+def per_threshold_against() -> dict[str, str]:
+    """Each feature's largest score over its threshold: against the reference, and against earlier windows."""
+    static = f"max by (feature) ({drift_per_threshold('feature', 'feature, method')})"
+    moving = {
+        baseline: f"max by (feature) ({moving_per_threshold('feature, method', baseline)})" for baseline in BASELINES
+    }
+    return {"reference": static, **moving}
+
+
+def task_lateness(many: bool) -> str:
+    """Time since each task's last success, or since the exporter started, divided by its interval."""
+    success = top("model, task", pick("model_task_last_success_timestamp_seconds", "model", many))
+    interval = top("model, task", pick("model_task_interval_seconds", "model", many))
+    start = f"max({pick('process_start_time_seconds', 'exporter')})"
+    return f"(time() - ({success} > 0 or 0 * {success} + on () group_left () {start})) / {interval}"

@@ -23,12 +23,14 @@ _ALERT_TEXT = (
 )
 
 
-def alert_table(title: str, size: tuple[int, int], with_model: bool) -> table.Panel:
-    """List open alerts, critical first, the newest of them on top."""
+def alert_table(title: str, size: tuple[int, int], with_model: bool, names: str = "=~Model.+") -> table.Panel:
+    """List open alerts, critical first, the newest of them on top; `names`: a matcher of alert names."""
     by = "alertname, severity, model, model_version, about"
     about = ", ".join(f'"{label}"' for label in _ABOUT)
-    ranked = " or ".join(f"{rank} * {q.alerts(severity=name)}" for rank, (name, _) in SEVERITIES.items())
-    since = q.alerts("ALERTS_FOR_STATE", severity="!=none")
+    ranked = " or ".join(
+        f"{rank} * {q.alerts(alertname=names, severity=name)}" for rank, (name, _) in SEVERITIES.items()
+    )
+    since = q.alerts("ALERTS_FOR_STATE", alertname=names, severity="!=none")
     columns = [
         Column("A", "Severity", width=80, mapping=SEVERITIES),
         Column("alertname", "Alert", width=200),

@@ -30,7 +30,17 @@ OTHERS: dict[str, set[str]] = {
     "ALERTS": SCRAPED | ALERT_LABELS,
     "ALERTS_FOR_STATE": SCRAPED | ALERT_LABELS,
     "up": SCRAPED,
-    "process_start_time_seconds": SCRAPED,
+    "scrape_duration_seconds": SCRAPED,
+    **dict.fromkeys(
+        (
+            "process_start_time_seconds",
+            "process_cpu_seconds_total",
+            "process_resident_memory_bytes",
+            "process_open_fds",
+            "process_max_fds",
+        ),
+        SCRAPED,
+    ),
 }
 
 
@@ -53,8 +63,13 @@ KNOWN = known_series()
 
 
 def panels(board: Board) -> list[dict[str, Any]]:
-    """Every panel that is not the heading of a row."""
-    return [panel for panel in board["panels"] if panel["type"] != "row"]
+    """Every panel that is not the heading of a row, those of closed rows too."""
+    return [panel for panel in everything(board) if panel["type"] != "row"]
+
+
+def everything(board: Board) -> list[dict[str, Any]]:
+    """Every panel and heading, in reading order."""
+    return [each for panel in board["panels"] for each in (panel, *panel.get("panels", []))]
 
 
 def variables(board: Board, kind: str = "query") -> list[dict[str, Any]]:

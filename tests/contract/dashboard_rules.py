@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import promql_parser
 from dashboard_reading import (
@@ -15,6 +16,7 @@ from dashboard_reading import (
     KNOWN,
     Board,
     all_queries,
+    everything,
     expand,
     matchers,
     panel_queries,
@@ -165,7 +167,7 @@ def variables_exist(board: Board) -> Iterator[str]:
     own = {each["name"] for each in board["templating"]["list"]}
     texts = [
         *all_queries(board),
-        *((f"title {panel['title']!r}", panel["title"]) for panel in board["panels"]),
+        *((f"title {panel['title']!r}", panel["title"]) for panel in everything(board)),
     ]
     for where, text in texts:
         used = {name for name in re.findall(r"\$\{?(\w+)", text) if not name.startswith("__")}
@@ -194,16 +196,24 @@ def provisioning(board: Board) -> Iterator[str]:
 def panel_ids(board: Board) -> Iterator[str]:
     """Panel ids are unique and not 0 (Grafana renumbers those), and titles are unique."""
     for what in ("id", "title"):
-        counts = Counter(panel[what] for panel in board["panels"] if panel["type"] != "row" or what == "id")
+        counts = Counter(panel[what] for panel in everything(board) if panel["type"] != "row" or what == "id")
         yield from (f"{count} panels with {what} {value!r}" for value, count in counts.items() if count > 1)
-    if any(not panel["id"] for panel in board["panels"]):
+    if any(not panel["id"] for panel in everything(board)):
         yield "a panel without an id"
 
 
 def panel_places(board: Board) -> Iterator[str]:
-    """Panels stay on the grid of 24 columns and do not overlap."""
+    """Panels stay on the grid of 24 columns and do not overlap; a closed row's panels lie below it."""
+    yield from _overlaps(board["panels"])
+    for row in board["panels"]:
+        yield from _overlaps(row.get("panels", []))
+        above = [each for each in row.get("panels", []) if each["gridPos"]["y"] <= row["gridPos"]["y"]]
+        yield from (f"{panel['title']}: above its row" for panel in above)
+
+
+def _overlaps(beside: list[dict[str, Any]]) -> Iterator[str]:
     taken: dict[tuple[int, int], str] = {}
-    for panel in board["panels"]:
+    for panel in beside:
         place = panel["gridPos"]
         x, y, w, h = (place.get(key, 0) for key in "xywh")
         if x + w > 24:
@@ -213,6 +223,13 @@ def panel_places(board: Board) -> Iterator[str]:
                 yield f"{panel['title']} lies on {taken[cell]}"
                 break
             taken[cell] = panel["title"]
+
+
+def closed_rows(board: Board) -> Iterator[str]:
+    """A row's own panels are shown by Grafana only while it is closed; panels below an open row are its neighbours."""
+    for row in board["panels"]:
+        if row["type"] == "row" and bool(row.get("panels")) != row.get("collapsed", False):
+            yield f"{row['title']}: collapsed is {row.get('collapsed')}, with {len(row.get('panels') or [])} panels"
 
 
 def refresh(board: Board) -> Iterator[str]:
@@ -256,6 +273,7 @@ RULES: tuple[Rule, ...] = (
     provisioning,
     panel_ids,
     panel_places,
+    closed_rows,
     refresh,
     links_lead_somewhere,
 )
