@@ -9,13 +9,13 @@ from grafana.panels import AMBER, BLUE, GREY, NONE, QUIET_AT_ONE, RED, TIMES, Qu
 from grafana.tables import Column, bars, rows
 
 _UNJUDGED = "Not judged: too few rows with a value in the window"
-_NO_BASELINE = "Not judged: no earlier window has enough rows, or the reference is too short to learn from"
+_NO_BASELINE = "No earlier window: not configured (drift.baselines), or it has too few rows"
 _CHOSEN = {"model": "${model}", "version": "${version}"}
 _FEATURE = Column(
     "feature", "Feature", links=(link("Open the feature", "model-feature", **_CHOSEN, feature="${__value.text}"),)
 )
 
-# 4: differs from the reference, 2: from the window before, 1: from the same window a week ago.
+# By `queries.season`.
 _READINGS: Words = {
     0: ("as always", NONE),
     1: ("unlike a week ago", GREY),
@@ -26,6 +26,36 @@ _READINGS: Words = {
     6: ("rhythm of the week?", BLUE),
     7: ("sudden: fault or event?", RED),
 }
+
+
+def _by_impact() -> Any:
+    """Which drift to look at first."""
+    impact = q.top("feature", q.pick("model_feature_drift_impact", "window"))
+    first = f"topk(12, {impact})"
+    drift = q.per_threshold_against()["reference"]
+    importance = q.top("feature", q.pick("model_feature_importance_ratio", "model"))
+    correlation = "model_feature_drift_performance_correlation"
+    rho, p_value = (q.top("feature", q.pick(name, "version")) for name in (correlation, f"{correlation}_p_value"))
+    columns = [
+        _FEATURE,
+        Column("A", "Impact", unit="none", width=80, decimals=3),
+        Column("B", "Drift", unit=TIMES, width=80, decimals=2, steps=QUIET_AT_ONE),
+        Column("C", "Importance", unit="percentunit", width=95, decimals=0),
+        Column("D", "Correlation", unit="none", width=95, decimals=2),
+        Column("E", "p-value", unit="none", width=75, decimals=3),
+    ]
+    return rows(
+        "Which features matter most now?",
+        "Impact: log2(1 + drift) × importance. Drift: the largest score over its threshold. Importance: what the "
+        "feature means to the model, measured on the reference or configured. Correlation: of the feature's daily "
+        "drift with the loss of performance, -1 to 1, from 14 days on; above 0 with a small p-value: bad days were "
+        "drifted days, which is no proof of a cause. Begin with the first line.",
+        columns,
+        [Query(first), *(Query(f"{each} and on (feature) {first}") for each in (drift, importance, rho, p_value))],
+        sort=["Impact"],
+        size=(24, 8),
+        empty="No impact: nothing is judged yet, or the features' importance is not known",
+    )
 
 
 def inputs() -> list[Any]:
@@ -77,48 +107,18 @@ def inputs() -> list[Any]:
             size=(8, 8),
             empty=_UNJUDGED,
         ),
+        _by_impact(),
     ]
 
 
-def _by_impact() -> Any:
-    """Which drift to look at first."""
-    impact = q.top("feature", q.pick("model_feature_drift_impact", "window"))
-    first = f"topk(12, {impact})"
-    drift = q.per_threshold_against()["reference"]
-    importance = q.top("feature", q.pick("model_feature_importance_ratio", "model"))
-    correlation = "model_feature_drift_performance_correlation"
-    rho, p_value = (q.top("feature", q.pick(name, "version")) for name in (correlation, f"{correlation}_p_value"))
-    columns = [
-        _FEATURE,
-        Column("A", "Impact", unit="none", width=80, decimals=3),
-        Column("B", "Drift", unit=TIMES, width=80, decimals=2, steps=QUIET_AT_ONE),
-        Column("C", "Importance", unit="percentunit", width=95, decimals=0),
-        Column("D", "Correlation", unit="none", width=95, decimals=2),
-        Column("E", "p-value", unit="none", width=75, decimals=3),
-    ]
-    return rows(
-        "Which features matter most now?",
-        "Impact: log2(1 + drift) × importance. Drift: the largest score over its threshold. Importance: what the "
-        "feature means to the model, measured on the reference or configured. Correlation: of the feature's daily "
-        "drift with the loss of performance, -1 to 1, from 14 days on; above 0 with a small p-value: bad days were "
-        "drifted days, which is no proof of a cause. Begin with the first line.",
-        columns,
-        [Query(first), *(Query(f"{each} and on (feature) {first}") for each in (drift, importance, rho, p_value))],
-        sort=["Impact"],
-        size=(12, 9),
-        empty="No impact: nothing is judged yet, or the features' importance is not known",
-    )
-
-
-def causes() -> list[Any]:
-    """Which drift counts, and whether it came slowly or at once."""
-    static, *moving = q.per_threshold_against().values()
+def seasons() -> list[Any]:
+    """Whether drift came slowly or at once."""
+    static, previous, week_ago = q.per_threshold_against().values()
     share = q.top("model", q.pick("model_drifted_features_ratio", "slice"))
     differs = {
         baseline: q.top("model", q.pick("model_moving_drifted_features_ratio", "window", baseline=baseline))
         for baseline in q.BASELINES
     }
-    reading = f"4 * ({static} > bool 1) + 2 * ({moving[0]} > bool 1) + ({moving[1]} > bool 1)"
     columns = [
         _FEATURE,
         Column("A", "Reference", unit=TIMES, width=100, decimals=2, steps=QUIET_AT_ONE),
@@ -127,17 +127,21 @@ def causes() -> list[Any]:
         Column("D", "It looks", width=215, mapping=_READINGS),
     ]
     return [
-        _by_impact(),
         rows(
-            "Is it a season or a fault?",
+            "Did it come slowly or at once?",
             "The largest score of each feature over its threshold, against the reference, the window before, and the "
             "same window a week ago; from 1× on they differ. Unlike the reference only: it came slowly, as a season "
             "does, or the reference is old. Unlike all three: it came at once; look for a fault or an event. It looks: "
             "a reading of the three, no verdict.",
             columns,
-            [*(Query(f"topk(12, {each})") for each in (static,)), *(Query(each) for each in moving), Query(reading)],
+            [
+                Query(f"({static}) and on (feature) ({previous} or {week_ago})"),
+                Query(previous),
+                Query(week_ago),
+                Query(q.season()),
+            ],
             sort=["Reference"],
-            size=(12, 9),
+            size=(14, 8),
             empty=_NO_BASELINE,
         ),
         lines(
@@ -152,7 +156,7 @@ def causes() -> list[Any]:
                 Query(differs["week_ago"], "week ago", "third"),
             ],
             soft=(0, 1),
-            size=(24, 6),
+            size=(10, 8),
             empty=_NO_BASELINE,
         ),
     ]

@@ -243,6 +243,13 @@ def per_threshold_against() -> dict[str, str]:
     return {"reference": static, **moving}
 
 
+def season() -> str:
+    """What each feature differs from: 4 for the reference, 2 for the window before, 1 for the same a week ago."""
+    static, previous, week_ago = per_threshold_against().values()
+    # A window of a week has no window of a week ago but the one before.
+    return f"4 * ({static} > bool 1) + 2 * ({previous} > bool 1) + (({week_ago} or {previous}) > bool 1)"
+
+
 def task_lateness(many: bool) -> str:
     """Time since each task's last success, or since the exporter started, divided by its interval."""
     success = top("model, task", pick("model_task_last_success_timestamp_seconds", "model", many))

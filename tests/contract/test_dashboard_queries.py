@@ -114,3 +114,75 @@ def test_no_alert_is_nothing_where_no_rule_runs(tmp_path: Path) -> None:
     assert answer(tmp_path, WELL | watchdog, expr, [{"labels": "{}", "value": 0}]) == ""
     alert = {f'ALERTS{{alertname="ModelPerformanceLow", alertstate="firing", severity="critical", {VERSION}}}': "1"}
     assert answer(tmp_path, WELL | watchdog | alert, expr, [{"labels": "{}", "value": 1}]) == ""
+
+
+MISSING = "model_feature_missing"
+QUALITY = {
+    f'{MISSING}_ratio{{{SLICE}, feature="a"}}': "0.25",
+    f'{MISSING}_threshold_ratio{{{SLICE}, feature="a"}}': "0.125",
+    f'{MISSING}_ratio{{{SLICE}, feature="blind"}}': "0.75",
+    f'model_feature_invalid_ratio{{{SLICE}, feature="a"}}': "0",
+    f'model_feature_invalid_threshold_ratio{{{SLICE}, feature="a"}}': "0.125",
+}
+
+
+REPLICA = {name.replace('"i"', '"second"'): value for name, value in QUALITY.items()}
+
+
+@pytest.mark.parametrize("series", [QUALITY, QUALITY | REPLICA], ids=["one exporter", "a pair"])
+def test_quality_is_share_over_bound_and_a_blind_check_has_none(tmp_path: Path, series: dict[str, str]) -> None:
+    of_bound = [
+        {"labels": '{feature="a", check="missing"}', "value": 2},
+        {"labels": '{feature="a", check="invalid"}', "value": 0},
+    ]
+    assert answer(tmp_path, series, queries.quality_of_bound(), of_bound) == ""
+    blind = [{"labels": '{feature="blind", check="missing"}', "value": 0.75}]
+    assert answer(tmp_path, series, queries.quality_blind(), blind) == ""
+
+
+def test_segment_state_is_the_one_that_holds(tmp_path: Path) -> None:
+    series = {
+        f'model_segment_state{{{WINDOW}, segment="{segment}", state="{each}"}}': str(int(each == now))
+        for segment, now in (("a", "ok"), ("b", "vanished"), ("c", "insufficient"))
+        for each in queries.SEGMENT_STATES
+    }
+    expected = [{"labels": f'{{segment="{name}"}}', "value": value} for name, value in (("a", 1), ("b", 3), ("c", 0))]
+    assert answer(tmp_path, series, queries.segment_state(), expected) == ""
+
+
+@pytest.mark.parametrize(
+    ("success", "late"),
+    [("540", 1), ("0", 9)],
+    ids=["since the last success", "never: since the start"],
+)
+def test_lateness_counts_intervals(tmp_path: Path, success: str, late: int) -> None:
+    task = f'{MODEL}, task="drift"'
+    series = {
+        f"model_task_last_success_timestamp_seconds{{{task}}}": success,
+        f"model_task_interval_seconds{{{task}}}": "60",
+        'process_start_time_seconds{job="j", instance="i"}': "60",
+    }
+    expected = [{"labels": '{model="m", task="drift"}', "value": late}]
+    assert answer(tmp_path, series, queries.task_lateness(many=True), expected) == ""
+
+
+def test_drift_against_each_past_is_over_its_own_threshold(tmp_path: Path) -> None:
+    def drift(name: str, labels: str, score: str, threshold: str) -> dict[str, str]:
+        labels += ', feature="a", method="ks"'
+        limit = f'{name}_threshold{{{labels}, severity="warning"}}'
+        return {f"{name}_score{{{labels}}}": score, limit: threshold, limit.replace("warning", "critical"): "9"}
+
+    moving = "model_feature_moving_drift"
+    series = (
+        drift("model_feature_drift", SLICE, "0.5", "0.25")
+        | drift("model_feature_drift", SLICE.replace("all", "carrier=UA"), "8", "0.25")
+        | drift(moving, f'{WINDOW}, baseline="previous"', "0.5", "1")
+        | drift(moving, f'{WINDOW}, baseline="week_ago"', "0.5", "0.125")
+    )
+    found = queries.per_threshold_against()
+    for past, value in (("reference", 2), ("previous", 0.5), ("week_ago", 4)):
+        assert answer(tmp_path, series, found[past], [{"labels": '{feature="a"}', "value": value}]) == ""
+    reading = [{"labels": '{feature="a"}', "value": 4 + 1}]  # unlike the reference and a week ago
+    assert answer(tmp_path, series, queries.season(), reading) == ""
+    weekly = {name: value for name, value in series.items() if "week_ago" not in name}  # the window before counts twice
+    assert answer(tmp_path, weekly, queries.season(), [{"labels": '{feature="a"}', "value": 4}]) == ""
