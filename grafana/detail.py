@@ -117,7 +117,7 @@ def build() -> dict[str, Any]:
         Row("Have the outputs changed?", detail_drift.outputs()),
         Row("Is it a season or a fault?", detail_drift.seasons(), folded=True),
         Row("Is it one segment?", detail_segments.panels(), folded=True),
-        Row("Have whole rows changed, where no feature did?", detail_methods.whole_rows(), folded=True),
+        Row("Have whole rows changed?", detail_methods.whole_rows(), folded=True),
         Row("Has it changed for good?", detail_methods.detectors(), folded=True),
         Row("Is there enough data, and is it clean?", detail_data.panels()),
         Row(

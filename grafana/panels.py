@@ -130,9 +130,10 @@ QUIET_AT_ONE = steps((None, NONE), (1, AMBER))
 """The same for table cells, where only what is beyond its threshold has a colour."""
 
 
-def link(
-    title: str, uid: str, own: Sequence[str] = ("datasource", "job", "window"), **variables: str
-) -> dashboard.DashboardLink:
+CARRIED = ("datasource", "job", "window")
+
+
+def link(title: str, uid: str, own: Sequence[str] = CARRIED, **variables: str) -> dashboard.DashboardLink:
     """Link to another dashboard with this one's variables `own` and its time, and `variables` beside."""
     carried = [f"${{{name}:queryparam}}" for name in own]
     carried += [f"var-{name}={value}" for name, value in variables.items()]

@@ -94,7 +94,7 @@ def _exporters() -> list[Any]:
             size=(12, 6),
             empty=_NOT_SCRAPED,
         ),
-        alert_table("Which alerts about the monitoring are open?", (12, 6), True, _ABOUT),
+        alert_table("Which alerts about the monitoring are open?", (12, 6), True, _ABOUT, ("datasource", "job")),
     ]
 
 
@@ -211,7 +211,7 @@ def _budget() -> list[Any]:
     dropped = q.pick("model_exporter_series_dropped_total", "instance")
     return [
         lines(
-            "How many series are there, and how many may be?",
+            "How many series, of how many?",
             "Series of models on the page; dashed: series_limit, at which series are dropped. Raise it if Prometheus "
             "has room, else monitor fewer features or segments.",
             "short",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders import table
 
 from grafana import queries as q
-from grafana.panels import AMBER, BLUE, GREEN, GREY, MAUVE, NONE, PLUM, PURPLE, RED, Query, Words, link
+from grafana.panels import AMBER, BLUE, CARRIED, GREEN, GREY, MAUVE, NONE, PLUM, PURPLE, RED, Query, Words, link
 from grafana.tables import Column, rows
 
 _COLORS = (GREEN, GREY, AMBER, BLUE, RED, MAUVE, PLUM, PURPLE)
@@ -23,8 +23,17 @@ _ALERT_TEXT = (
 )
 
 
-def alert_table(title: str, size: tuple[int, int], with_model: bool, names: str = "=~Model.+") -> table.Panel:
-    """List open alerts, critical first, the newest of them on top; `names`: a matcher of alert names."""
+def alert_table(
+    title: str,
+    size: tuple[int, int],
+    with_model: bool,
+    names: str = "=~Model.+",
+    own: tuple[str, ...] = CARRIED,
+) -> table.Panel:
+    """List open alerts, critical first, the newest of them on top.
+
+    names: a matcher of alert names. own: the dashboard's variables that its links carry.
+    """
     by = "alertname, severity, model, model_version, about"
     about = ", ".join(f'"{label}"' for label in _ABOUT)
     ranked = " or ".join(
@@ -38,7 +47,7 @@ def alert_table(title: str, size: tuple[int, int], with_model: bool, names: str 
             "model",
             "Model",
             width=130,
-            links=(link("Open the model", "model-detail", model="${__value.text}"),),
+            links=(link("Open the model", "model-detail", own, model="${__value.text}"),),
         ),
         Column("about", "About"),
         Column("alertstate", "State", width=70, mapping=ALERT_STATES),

@@ -241,11 +241,16 @@ def refresh(board: Board) -> Iterator[str]:
 
 def links_lead_somewhere(board: Board) -> Iterator[str]:
     """Data links go to our dashboards, with variables those have, and carry the time range."""
+    own = {each["name"] for each in board["templating"]["list"]}
     for url in urls(board["panels"]):
         target = BOARDS.get(url.removeprefix("/d/").split("?")[0])
         if target is None:
             yield f"link to nowhere: {url}"
             continue
+        lost = set(re.findall(r"\$\{(\w+)(?::queryparam)?\}", url)) - own
+        lost = {name for name in lost if not name.startswith("__")}
+        if lost:
+            yield f"{url}: no variable {sorted(lost)} to carry"
         names = {each["name"] for each in target["templating"]["list"]}
         used = set(re.findall(r"var-(\w+)=", url)) | set(re.findall(r"\$\{(\w+):queryparam\}", url))
         if used - names:

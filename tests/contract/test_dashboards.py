@@ -11,6 +11,9 @@ from dashboard_reading import BOARDS, panels
 from dashboard_rules import (
     RULES,
     Rule,
+    closed_rows,
+    links_lead_somewhere,
+    panel_places,
     replicas_once,
     series_exist,
     target_job,
@@ -79,3 +82,24 @@ def test_rules_find_a_bad_query(rule: Rule, expr: str) -> None:
     board = dashboards()["model-fleet.json"]
     panels(board)[0]["targets"][0]["expr"] = expr
     assert list(rule(board)) != []
+
+
+def test_rules_find_a_row_that_grafana_would_strip() -> None:
+    board = dashboards()["model-detail.json"]
+    row = next(panel for panel in board["panels"] if panel.get("panels"))
+    assert list(closed_rows(board)) == []
+    row["collapsed"] = False
+    assert list(closed_rows(board)) != []
+
+
+def test_rules_find_what_overlaps_within_a_closed_row() -> None:
+    board = dashboards()["model-detail.json"]
+    first, second, *_ = next(panel for panel in board["panels"] if panel.get("panels"))["panels"]
+    second["gridPos"] = first["gridPos"]
+    assert list(panel_places(board)) != []
+
+
+def test_rules_find_a_link_that_carries_what_the_dashboard_does_not_have() -> None:
+    board = dashboards()["model-detail.json"]
+    board["templating"]["list"] = [each for each in board["templating"]["list"] if each["name"] != "window"]
+    assert list(links_lead_somewhere(board)) != []
