@@ -122,7 +122,7 @@ def build() -> dict[str, Any]:
         Row("Is there enough data, and is it clean?", detail_data.panels()),
         Row(
             "Does the monitoring of this model work?",
-            [task_table(False, (14, 6)), source_table(False, (10, 6))],
+            [task_table(False, (14, 8)), source_table(False, (10, 8))],
         ),
     ]
     return assemble(

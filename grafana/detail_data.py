@@ -73,7 +73,7 @@ def rejected(width: int) -> Any:
         "How many rows are rejected?",
         "Rows per minute that were read and not used, by reason. A rise: look at the log's writer, or at `lateness`.",
         "suffix: rows/min",
-        [Query(f"60 * sum by (reason) (rate({count}[$__rate_interval]))", "{{reason}}")],
+        [Query(f"60 * max by (reason) (rate({count}[$__rate_interval]))", "{{reason}}")],
         soft=(0, 1),
         size=(width, 7),
         empty="No row has been rejected",

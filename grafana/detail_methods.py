@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from grafana import queries as q
-from grafana.panels import AMBER, GREEN, NONE, QUIET_AT_ONE, TIMES, Query, Words, lines, link, timeline
+from grafana.panels import AMBER, GREEN, GREY, NONE, QUIET_AT_ONE, TIMES, Query, Words, lines, link, timeline
 from grafana.tables import Column, rows
 
+_CALM = 8  # signals that are shown though they did not change
 _NO_ROWS = "No whole-row drift: not configured (drift.multivariate), or too few rows"
 _NO_DAYS = "No detector: not configured (drift.sequential), or too few days in the reference"
-_VERDICT: Words = {0: ("no drift", NONE), 1: ("drift", AMBER)}
+_VERDICT: Words = {0: ("no drift", NONE), 1: ("drift", AMBER), 2: ("blind", GREY)}
 _CHANGE: Words = {0: ("no change", GREEN), 1: ("changed", AMBER)}
 
 
@@ -22,6 +23,7 @@ def whole_rows() -> list[Any]:
     for severity in ("warning", "critical"):
         limit = q.pick(f"{name}_threshold", "window", method="$rows_method", severity=severity)
         drawn.append(Query(q.low(by, limit), f"{severity} threshold", severity))
+    every = q.top(by, q.pick(f"{name}_score", "window"))
     part = q.top("method, feature", q.pick(f"{name}_contribution_ratio", "window"))
     chosen = {"model": "${model}", "version": "${version}", "feature": "${__value.text}"}
     repeated = lines(
@@ -50,8 +52,8 @@ def whole_rows() -> list[Any]:
                 Column("D", "p-value", unit="none", width=80, decimals=3),
             ],
             [
-                Query(q.top(by, q.pick(f"{name}_detected", "window"))),
-                Query(q.top(by, q.pick(f"{name}_score", "window"))),
+                Query(f"{q.top(by, q.pick(f'{name}_detected', 'window'))} or 2 + 0 * {every}"),
+                Query(every),
                 Query(q.low(by, q.pick(f"{name}_threshold", "window"))),
                 Query(q.low(by, q.pick(f"{name}_p_value", "window"))),
             ],
@@ -81,7 +83,9 @@ def detectors() -> list[Any]:
     name, by = "model_sequential_drift", "signal, method"
     score, limit = (q.top(by, q.pick(f"{name}_{kind}", "version")) for kind in ("score", "threshold"))
     since = q.low(by, q.pick(f"{name}_start_timestamp_seconds", "version"))
-    detected = q.top(by, q.pick(f"{name}_detected", "version"))
+    detected = q.pick(f"{name}_detected", "version")
+    changed = f"{q.top(by, f'max_over_time({detected}[$__range] @ end())')} == 1"
+    calm = f"{q.top(by, detected)} and on ({by}) {q.worst(f'{score} / {limit}', _CALM)} unless on ({by}) {changed}"
     return [
         timeline(
             "When did a daily signal change?",
@@ -89,7 +93,10 @@ def detectors() -> list[Any]:
             "changed from the first alarm until seven days in a row are calm. Judged a day at a time: choose weeks as "
             "time range.",
             _CHANGE,
-            [Query(f'label_join({detected}, "about", " ", "signal", "method")', "{{about}}")],
+            [
+                Query(f'label_join({shown}, "about", " ", "signal", "method")', "{{about}}")
+                for shown in (f"{q.top(by, detected)} and on ({by}) {changed}", calm)
+            ],
             size=(12, 9),
             empty=_NO_DAYS,
         ),

@@ -82,7 +82,7 @@ def panels() -> list[Any]:
                 Query(f"{drift} and on (segment) {q.worst(drift, 5)}", "{{segment}}"),
                 Query("vector(1)", "threshold", "warning"),
             ],
-            size=(10, 8),
+            size=(9, 8),
             empty=_NONE,
         ),
         matrix(
@@ -93,7 +93,7 @@ def panels() -> list[Any]:
             Query(q.top("segment, metric", scores)),
             ("segment", "metric"),
             decimals=3,
-            size=(14, 8),
+            size=(15, 8),
             empty=NO_LABELS,
         ),
     ]

@@ -105,7 +105,7 @@ def _numbers() -> list[Any]:
             "Rows rejected",
             "Rows of predictions and labels that were read and not used, in this time range. The reasons are below.",
             "locale",
-            Query(f"sum(increase({lost}[$__range]))"),
+            Query(f"sum(max by (reason) (increase({lost}[$__range])))"),
             size=(3, 3),
             empty="no rows",
         ),
@@ -169,7 +169,7 @@ def _check(check: str) -> Any:
 
 def _reasons() -> Any:
     """What the reasons mean, and how many rows each took."""
-    lost = f"sum by (reason) (increase({q.pick('model_rows_rejected_total', 'version')}[$__range]))"
+    lost = f"max by (reason) (increase({q.pick('model_rows_rejected_total', 'version')}[$__range]))"
     return rows(
         "Why are rows rejected?",
         "Rows that were read and not used in this time range, by reason, and what the reason means. Duplicates are "

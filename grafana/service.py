@@ -138,7 +138,10 @@ def _tasks() -> list[Any]:
             "Share of the time in which the tasks of a model run. At the dashed line a run does not end before the "
             "next begins, which is then skipped: set a longer schedule.",
             "percentunit",
-            [Query(rate(f"{took}_sum", "model"), "{{model}}"), Query("vector(1)", "always", "critical")],
+            [
+                Query(q.top("model", rate(f"{took}_sum", "model, instance")), "{{model}}"),
+                Query("vector(1)", "always", "critical"),
+            ],
             soft=(0, 1),
             size=(6, 7),
             empty=_NO_RUN,
