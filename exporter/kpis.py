@@ -9,8 +9,8 @@ import numpy as np
 from exporter.business import values
 from exporter.business.settings import Kpi
 from exporter.business.values import Value
+from exporter.profile import estimate, outcome
 from exporter.profile import kpi as profile
-from exporter.profile import outcome
 from exporter.profile.kpi import KpiBins
 from exporter.profile.model import ModelBins
 from exporter.profile.outcome import ClassBins
@@ -28,26 +28,33 @@ def counted(bins: ModelBins, vector: Ints) -> Floats | None:
     return np.asarray(table, np.float64)
 
 
+def expected(bins: ModelBins, vector: Ints) -> Floats | None:
+    """Return the confusion to be expected of all rows of a dense profile, actual x predicted; None where it is not."""
+    if bins.estimator is None or not isinstance(bins.outcomes, ClassBins):
+        return None
+    return estimate.read_classes(bins.outcomes, bins.part(vector, "estimate")).confusion
+
+
 def values_of(
-    model: Model, bins: ModelBins, vector: Ints, seconds: float, estimate: Estimate | None = None
+    model: Model, bins: ModelBins, vector: Ints, seconds: float, guess: Estimate | None = None
 ) -> dict[str, Value]:
     """Return the value of each indicator over the rows of a dense profile that cover so many seconds.
 
-    estimate: where it knows the confusion of all rows, a value_matrix is of that unless nearly all labels are known.
+    guess: where it knows the confusion of all rows, a value_matrix is of that unless nearly all labels are known.
     """
     parts = {own.name: own for own in bins.kpis}
-    return {kpi.name: _value(kpi, parts[kpi.name], bins, vector, seconds, estimate) for kpi in model.business}
+    return {kpi.name: _value(kpi, parts[kpi.name], bins, vector, seconds, guess) for kpi in model.business}
 
 
 MATURE = 0.95  # share of the rows whose label is known, from which the realised confusion stands for all
 
 
-def _value(kpi: Kpi, own: KpiBins, bins: ModelBins, vector: Ints, seconds: float, estimate: Estimate | None) -> Value:
+def _value(kpi: Kpi, own: KpiBins, bins: ModelBins, vector: Ints, seconds: float, guess: Estimate | None) -> Value:
     if kpi.value_matrix is not None:
         confusion = counted(bins, vector)
         rows = int(bins.part(vector, "rows")[0])
-        if estimate is not None and bins.labelled_rows(vector) < MATURE * rows:
-            estimated = estimate(bins, vector)
+        if guess is not None and bins.labelled_rows(vector) < MATURE * rows:
+            estimated = guess(bins, vector)
             confusion = confusion if estimated is None else estimated
         if confusion is None:
             return Value(None, None, None, 0)

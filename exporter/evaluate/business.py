@@ -7,12 +7,9 @@ from collections.abc import Iterable
 from exporter.baseline import Baseline
 from exporter.evaluate.views import Found, View, slices
 from exporter.fields import Levels
-from exporter.kpis import Estimate, least_rows, values_of
+from exporter.kpis import expected, least_rows, values_of
 from exporter.readings import Readings
 from exporter.settings import Model
-
-# Whoever estimates a classifier's confusion without labels sets this; None: value matrices are of labelled rows.
-ESTIMATE: Estimate | None = None
 
 
 def business(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
@@ -23,7 +20,7 @@ def business(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
     }
     units = {kpi.name: kpi.unit for kpi in model.business}
     told = {w.name: [k.name for k in model.business if k.windows is None or w.name in k.windows] for w in model.windows}
-    estimate = ESTIMATE if model.performance.estimate else None
+    estimate = expected if model.performance.estimate else None
     for view in views:
         labels = (model.name, view.version, view.window)
         enough = bool(baseline.bins.part(view.vector, "rows")[0])

@@ -18,7 +18,7 @@ from exporter.business.columns import read
 from exporter.business.settings import Kpi
 from exporter.evaluate.business import business
 from exporter.evaluate.views import View
-from exporter.kpis import values_of
+from exporter.kpis import expected, values_of
 from exporter.profile import kpi as profile
 from exporter.profile.kpi import bins_of, place, place_exact, read_exact
 from exporter.reference import fit
@@ -263,3 +263,21 @@ def test_estimated_confusion_stands_in_until_labels_are_mature() -> None:
     assert of(young, lambda *_: estimate) == pytest.approx(worth)
     assert of(mature, lambda *_: estimate) == of(mature, None) != pytest.approx(worth)
     assert of(young, lambda *_: None) == of(young, None)
+
+
+def test_what_is_expected_of_all_rows_is_a_confusion_of_all_rows() -> None:
+    """Where performance is estimated, decisions have a worth before any label is known."""
+    model = settings(business=BUSINESS, performance={"min_rows": 1, "estimate": True})
+    baseline = fit(model, random_table(0, 1000, strange=False))
+    table = random_table(1, 200, strange=False)
+    counts = take(model, baseline, table.set_column(table.column_names.index("label"), "label", pa.nulls(200)))
+    vector = np.zeros(baseline.bins.size, np.int64)
+    vector[counts.place] = counts.amount
+    confusion = expected(baseline.bins, vector)
+    assert confusion is not None
+    predicted = table["prediction"].to_numpy()
+    assert confusion.sum(axis=0)[:2] == pytest.approx([(predicted == 0).sum(), (predicted == 1).sum()])
+    worth = float((np.array([[2, -5], [-10, 10]]) * confusion[:, :2]).sum())
+    found = values_of(model, baseline.bins, vector, 3600, expected)["decisions"]
+    assert (found.value, found.rows) == (pytest.approx(worth), 200)
+    assert values_of(model, baseline.bins, vector, 3600)["decisions"].rows == 0
