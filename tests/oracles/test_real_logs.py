@@ -79,12 +79,19 @@ def test_flights_outage_is_missing_values_of_all_that_the_feed_carries() -> None
     assert share[OUTAGE].loc[sorted(STOPPED)].between(0.48, 0.5).all()
 
 
-def test_flights_season_is_drift_from_the_winter_and_not_from_the_week_before() -> None:
-    """Temperature leaves the winter in spring and comes back in November, nothing missing; no week tells a jump."""
-    replayed = replay("flights")
-    temp = table(replayed, "model_feature_drift_detected").query("feature == 'temp'").set_index("week")["value"]
-    assert temp["2013-06":"2013-08"].all()
-    assert not temp["2013-04-01"]
+def test_flights_season_is_drift_from_the_winter_with_nothing_missing() -> None:
+    """Temperature leaves the winter in late spring and is back in November; how far, is the calibration's business."""
+    temp = table(replay("flights"), "model_feature_drift_detected").query("feature == 'temp'")
+    temp = temp.set_index("week")["value"]
+    assert temp["2013-06":"2013-09"].mean() > 0.6
+    assert not temp["2013-04-01":"2013-04-22"].any()
     assert not temp["2013-11-18":"2013-12-23"].any()
-    moving = table(replayed, "model_feature_moving_drift_detected").query("feature == 'temp'")
-    assert not moving["value"].any()
+
+
+def test_bikes_seasons_are_silent_against_the_week_before() -> None:
+    """Three years of seasons, judged each week: no jump."""
+    moving = table(replay("bikes"), "model_feature_moving_drift_detected")
+    for feature in ("tmin", "tmax"):
+        own = moving[moving["feature"] == feature]
+        assert len(own) >= 154
+        assert own["value"].sum() == 0
