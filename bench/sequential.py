@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the tables there instead of bench/results")
     parser.set_defaults(no_peers=True)
     options = parse(parser)
-    cases = [load(name, 512) for name in FILES]
+    cases = [load(name, {"knots": 512}) for name in FILES]
     rates = [rate(case, options) for case in cases]
     lines: list[list[str]] = []
     for case in cases:
