@@ -11,7 +11,7 @@ from exporter.profile.model import Bins
 from exporter.quality_bounds import QualityBounds, bound
 from exporter.readings import Readings
 from exporter.rows import Ints
-from exporter.schema import tells_missing
+from exporter.schema import origin, tells_missing
 from exporter.settings import Bound, Model, Quality
 
 CHECKS = ("missing", "unseen", "out_of_range", "invalid")
@@ -52,11 +52,17 @@ def is_pinned(settings: Quality, feature: str, check: str) -> bool:
 
 
 def limit_of(
-    model: Model, learned: QualityBounds | None, feature: str, check: str, rows: int, reference: float
+    model: Model,
+    learned: QualityBounds | None,
+    feature: str,
+    check: str,
+    rows: int,
+    reference: float,
+    settings: str | None = None,
 ) -> float | None:
     """Return the bound in force: the configured one, the learned one, or else the default; None where it is blind."""
-    if learned is None or is_pinned(model.quality, feature, check):
-        return bound_in_force(model.quality.bound(feature, check), reference)
+    if learned is None or is_pinned(model.quality, settings or feature, check):
+        return bound_in_force(model.quality.bound(settings or feature, check), reference)
     return bound(learned, feature, check, rows, reference)
 
 
@@ -73,7 +79,9 @@ def quality(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
             if not tells_missing(baseline.schema, name):
                 reference, current = _out_of_range(reference), _out_of_range(current)
             own = baseline.quality.get(view.window)
-            found[name] = (current, {c: limit_of(model, own, name, c, rows, share) for c, share in reference.items()})
+            settings = name if name in model.quality.features else origin(baseline.schema, name)
+            limits = {c: limit_of(model, own, name, c, rows, share, settings) for c, share in reference.items()}
+            found[name] = (current, limits)
         worst = sorted(found, key=lambda name: _excess(*found[name]), reverse=True)
         for number, name in enumerate(worst):
             readings = Readings()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from exporter import parts
 from exporter.baseline import Baseline
-from exporter.evaluate.views import ALL, Found, View, slices
+from exporter.evaluate.views import Found, View, of_labels, slices
 from exporter.performance import expected
 from exporter.performance.expected import Estimate
 from exporter.performance.losses import Losses
@@ -30,8 +30,7 @@ def estimation(model: Model, baseline: Baseline, views: Iterable[View]) -> Found
             if rows >= model.performance.min_rows:
                 found = _estimates(model, baseline, current)
                 _put(out, baseline, (*labels, segment), found, rows)
-                if segment == ALL:
-                    _put_error(out, model, baseline, view, found)
+        _put_error(out, model, baseline, of_labels(view))
     return Found(out, states, {})
 
 
@@ -58,11 +57,13 @@ def _put(
             out.put(f"model_performance_estimated_score_{name}", *labels, metric, method, value=value)
 
 
-def _put_error(out: Readings, model: Model, baseline: Baseline, view: View, found: Mapping[str, Estimate]) -> None:
+def _put_error(out: Readings, model: Model, baseline: Baseline, view: View) -> None:
+    """Put how far off the estimate was, over the rows on which performance is judged."""
     bins = baseline.bins
     labelled = bins.labelled_rows(view.vector)
     if labelled < max(model.performance.min_rows, MATURE * int(bins.part(view.vector, "rows")[0])):
         return
+    found = _estimates(model, baseline, view.vector)
     realised = parts.performance(model.task, bins, view.vector, tuple(found))
     for metric, estimate in found.items():
         value = realised[metric]

@@ -58,6 +58,7 @@ def settings(name: str, **changes: Any) -> Model:
             "windows": ["7d"],
             "bucket": "1d",
             "performance": {"estimate": True, "min_rows": 50},
+            "label_delay": "0s",
         }
         | changes
     )

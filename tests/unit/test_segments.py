@@ -82,7 +82,8 @@ def test_a_shift_in_one_slice_is_seen_there_and_it_is_the_worst(tmp_path: Path) 
     detected = of(readings, "model_feature_drift_detected")
     assert detected["shop=east", "x"] == 1
     assert detected["shop=north", "x"] == detected["shop=south", "x"] == 0
-    assert of(readings, "model_segment_worst_info") == {("shop=east", "drift"): 1}
+    assert of(readings, "model_segment_worst_info")["shop=east", "drift"] == 1
+    assert [by for _, by in of(readings, "model_segment_worst_info")].count("drift") == 1
     scores = of(readings, "model_segment_drift_score")
     assert max(scores, key=lambda key: scores[key]) == ("shop=east",)
     assert scores["shop=east",] > 1 > scores["shop=north",]
