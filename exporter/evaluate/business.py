@@ -13,7 +13,7 @@ from exporter.settings import Model
 
 
 def business(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
-    """Compute the indicators; a window without any row, or with too few for an indicator, is insufficient."""
+    """Compute the indicators; one that has too few rows is left out, a window without any indicator is insufficient."""
     out, states = bounds(model), {}
     needed = {
         kpi.name: least_rows(model, kpi, own) for kpi, own in zip(model.business, baseline.bins.kpis, strict=True)
@@ -23,8 +23,7 @@ def business(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
     estimate = expected if model.performance.estimate else None
     for view in views:
         labels = (model.name, view.version, view.window)
-        enough = bool(baseline.bins.part(view.vector, "rows")[0])
-        states[view.version, view.window] = "ok" if enough else "insufficient"
+        states[view.version, view.window] = "insufficient"
         for segment, _, current in slices(baseline, view):
             if not baseline.bins.part(current, "rows")[0]:
                 continue
@@ -32,9 +31,9 @@ def business(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
             for name, one in ((name, found[name]) for name in told[view.window]):
                 own = (*labels, segment, name, units[name])
                 if one.rows < needed[name] or one.value is None:
-                    if current is view.vector:
-                        states[view.version, view.window] = "insufficient"
                     continue
+                if current is view.vector:
+                    states[view.version, view.window] = "ok"
                 out.put("model_business_kpi_value", *own, value=one.value)
                 out.put("model_business_kpi_value_lower", *own, value=one.lower)
                 out.put("model_business_kpi_value_upper", *own, value=one.upper)

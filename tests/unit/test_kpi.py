@@ -222,7 +222,7 @@ def test_evaluation() -> None:
     worth = 2 * cells[0, 0] - 5 * cells[0, 1] - 10 * cells[1, 0] + 10 * cells[1, 1]
     assert shown["6h", "all", "decisions", ""] == worth
     assert not any("gone" in labels for labels in shown)
-    assert set(found.states.values()) == {"insufficient"}  # for the indicator that is gone
+    assert set(found.states.values()) == {"ok"}  # the indicator that is gone has no value, the others stay
     bounds = {
         (name, *one.labels[1:]): one.value
         for name in found.readings
