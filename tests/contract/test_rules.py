@@ -176,7 +176,7 @@ def test_rules_bridge_failed_scrapes_and_judge_the_whole() -> None:
 
 @each_alert
 def test_alert_on_a_window_does_not_flap(rule: dict[str, Any]) -> None:
-    of_window = re.search(r"Drift|Performance|Feature", rule["alert"])
+    of_window = re.search(r"Drift|Performance|Feature|Business|Serving", rule["alert"])
     assert rule.get("keep_firing_for") == ("15m" if of_window else None)
 
 
