@@ -21,13 +21,14 @@ from exporter.days import Days, bounds
 from exporter.drift.sequential import Series, follow
 from exporter.evaluate.drift import drift
 from exporter.evaluate.performance import performance
-from exporter.evaluate.views import ALL, View
+from exporter.evaluate.views import View
 from exporter.history import Day, series
 from exporter.ingest import Ingest
 from exporter.profile.batch import read_batch
 from exporter.profile.counts import add_into, gather
 from exporter.quality import CHECKS, quality
 from exporter.readings import Readings
+from exporter.segments import ALL
 from exporter.settings import Model
 from exporter.store import Store
 from exporter.store.tables import Bucket

@@ -23,7 +23,6 @@ from scipy import special, stats
 from bench.traffic import Case
 from exporter import parts
 from exporter.baseline import Baseline
-from exporter.calibrate import ALL
 from exporter.drift.settings import REFERENCE
 from exporter.drift.thresholds import in_force
 from exporter.drift.univariate import METHODS, Sample
@@ -33,6 +32,7 @@ from exporter.profile.numeric import NumericBins
 from exporter.quality import limit_of, shares
 from exporter.reference import select, usable
 from exporter.rows import Ints
+from exporter.segments import ALL
 
 OURS, MISSING = "ours, calibrated", "ours and its quality checks"
 RULES = {

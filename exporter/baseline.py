@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from exporter import quality_bounds, row_baseline, segments
-from exporter.calibrate import ALL, WAY, Learned
+from exporter.calibrate import WAY, Learned
 from exporter.derive import digest
 from exporter.drift import sequential
 from exporter.drift.calibration import Calibration, from_plain, to_plain
@@ -26,7 +26,7 @@ from exporter.quality_bounds import QualityBounds
 from exporter.row_baseline import RowBaseline
 from exporter.rows import Ints
 from exporter.schema import Schema, from_json, origin, to_json
-from exporter.segments import Segments
+from exporter.segments import ALL, Segments
 from exporter.settings import Model
 
 _ENOUGH = 0.9

@@ -18,12 +18,12 @@ from exporter.profile.model import Bins, ModelBins
 from exporter.profile.numeric import NumericBins
 from exporter.profile.outcome import ClassBins
 from exporter.rows import Floats, Ints
+from exporter.segments import ALL
 from exporter.settings import Model
 
 WAY = 2  # of learning; another number learns again from a reference whose thresholds are stored
 DAY = 86_400
 WEEK = 7 * DAY
-ALL = "all"  # the segment that is every row
 _SERIES = 240  # resampled windows of each length; weeks of the reference's own days follow each other
 _BLOCK = 7
 _SEED = 20131231

@@ -5,8 +5,7 @@ The model itself is not at hand, only its log. Pure: the same rows and seed give
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ from exporter.profile.model import Batch, Column
 from exporter.profile.outcome import Outcomes
 from exporter.rows import MISSING, CategoryColumn, Floats, Ints
 from exporter.settings import Task
+from exporter.threads import one_thread
 
 MIN_ROWS = 200
 MOST_ROWS = 5_000
@@ -73,7 +73,7 @@ def measure(batch: Batch, outcomes: Outcomes, task: Task, seed: int = 0) -> Impo
         return None
     train, test = split(len(rows.output), seed)
     columns, output, truth = rows.columns[test], rows.output[test], rows.truth[test]
-    with _one_thread():
+    with one_thread():
         surrogate = fit(rows, train, seed)
         of_output, of_label = losses(surrogate, columns, (output, truth), rows.groups, seed)
         fidelity = _r2(output, surrogate.predict(columns))
@@ -246,13 +246,3 @@ def _r2(target: Floats, said: Floats) -> float:
     """Return R2 over all outputs together; 0 where the target does not vary."""
     spread = float(target.var(axis=0).sum())
     return 1 - _squared_error(target, said) / spread if spread > 0 else 0.0
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep scikit-learn to this thread: sums in one order, and no fight for processors with other runs."""
-    import sklearn.ensemble  # noqa: F401 - only what is loaded already is limited
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1, user_api="openmp"):
-        yield

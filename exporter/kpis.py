@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from exporter.business import values
@@ -16,8 +14,6 @@ from exporter.profile.model import ModelBins
 from exporter.profile.outcome import ClassBins
 from exporter.rows import Floats, Ints
 from exporter.settings import Model
-
-Estimate = Callable[[ModelBins, Ints], Floats | None]  # a profile -> its estimated confusion, actual x predicted
 
 
 def counted(bins: ModelBins, vector: Ints) -> Floats | None:
@@ -35,30 +31,25 @@ def expected(bins: ModelBins, vector: Ints) -> Floats | None:
     return estimate.read_classes(bins.outcomes, bins.part(vector, "estimate")).confusion
 
 
-def values_of(
-    model: Model, bins: ModelBins, vector: Ints, seconds: float, guess: Estimate | None = None
-) -> dict[str, Value]:
-    """Return the value of each indicator over the rows of a dense profile that cover so many seconds.
-
-    guess: where it knows the confusion of all rows, a value_matrix is of that unless nearly all labels are known.
-    """
+def values_of(model: Model, bins: ModelBins, vector: Ints, seconds: float) -> dict[str, Value]:
+    """Return the value of each indicator over the rows of a dense profile that cover so many seconds."""
     parts = {own.name: own for own in bins.kpis}
-    return {kpi.name: _value(kpi, parts[kpi.name], bins, vector, seconds, guess) for kpi in model.business}
+    return {kpi.name: _value(kpi, parts[kpi.name], bins, vector, seconds) for kpi in model.business}
 
 
-MATURE = 0.95  # share of the rows whose label is known, from which the realised confusion stands for all
+def expected_of(model: Model, bins: ModelBins, vector: Ints) -> dict[str, Value]:
+    """Return what decisions are to be expected to be worth, all rows of a dense profile counted: value matrices."""
+    confusion = expected(bins, vector)
+    if confusion is None:
+        return {}
+    matrices = {kpi.name: kpi.value_matrix for kpi in model.business if kpi.value_matrix is not None}
+    return {name: values.of_decisions(matrix, confusion) for name, matrix in matrices.items()}
 
 
-def _value(kpi: Kpi, own: KpiBins, bins: ModelBins, vector: Ints, seconds: float, guess: Estimate | None) -> Value:
+def _value(kpi: Kpi, own: KpiBins, bins: ModelBins, vector: Ints, seconds: float) -> Value:
     if kpi.value_matrix is not None:
         confusion = counted(bins, vector)
-        rows = int(bins.part(vector, "rows")[0])
-        if guess is not None and bins.labelled_rows(vector) < MATURE * rows:
-            estimated = guess(bins, vector)
-            confusion = confusion if estimated is None else estimated
-        if confusion is None:
-            return Value(None, None, None, 0)
-        return values.of_decisions(kpi.value_matrix, confusion)
+        return values.of_decisions(kpi.value_matrix, confusion) if confusion is not None else Value(None, None, None, 0)
     sums = profile.read(own, bins.part(vector, f"kpi:{own.name}"))
     scale = kpi.seconds / seconds if kpi.rate is not None else 1.0
     if not sums.rows and sums.unknown:
@@ -72,10 +63,15 @@ def _value(kpi: Kpi, own: KpiBins, bins: ModelBins, vector: Ints, seconds: float
     return values.total(sums.rows, sums.x, sums.xx, scale)
 
 
+def needs_labels(kpi: Kpi, own: KpiBins) -> bool:
+    """Return whether an indicator is known of labelled rows only."""
+    return bool(own.outcomes) or kpi.value_matrix is not None
+
+
 def least_rows(model: Model, kpi: Kpi, own: KpiBins) -> int:
     """Return the rows that an indicator needs: as configured, or what its kind needs."""
     if kpi.min_rows is not None:
         return kpi.min_rows
-    if own.outcomes or kpi.value_matrix is not None:
+    if needs_labels(kpi, own):
         return model.performance.min_rows
     return model.drift.min_rows if kpi.kind in {"mean", "ratio"} else 0

@@ -22,6 +22,7 @@ from exporter.profile.outcome import Outcomes
 from exporter.profile.sample import decode, encode, merge, take_batch
 from exporter.reference import select, usable
 from exporter.rows import NO_TIME, SECOND, Ints, local_days
+from exporter.segments import ALL
 from exporter.store import Due, Pending, Prediction, Transaction
 from exporter.store.tables import Key
 
@@ -29,7 +30,6 @@ Deltas = dict[Key, Counts]
 REASONS = ("timestamp", "id", "duplicate", "late", "expired", "label", "label_id", "line")
 # What is counted of a log: name and reason; each is shown from the start, so that its first increase is one.
 COUNTERS = (("predictions", ""), ("labels", ""), *(("rejected", reason) for reason in REASONS))
-ALL = "all"
 _LABELS_AT_ONCE = 50_000
 
 

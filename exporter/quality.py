@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from exporter.baseline import Baseline
-from exporter.evaluate.views import ALL, Found, View
+from exporter.evaluate.views import Found, View
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.model import Bins
 from exporter.quality_bounds import QualityBounds, bound
 from exporter.readings import Readings
 from exporter.rows import Ints
 from exporter.schema import origin, tells_missing
+from exporter.segments import ALL
 from exporter.settings import Bound, Model, Quality
 
 CHECKS = ("missing", "unseen", "out_of_range", "invalid")

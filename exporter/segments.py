@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from exporter.rows import MISSING, CategoryColumn, Ints, categorical
 
+ALL = "all"  # the segment that is every row
 OTHER, NEW, NOTHING = "(other)", "(new)", "(missing)"
 _MOST_KNOWN = 10_000  # values remembered a column, so that a new one can be told from a rare one
 

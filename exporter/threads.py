@@ -11,12 +11,12 @@ _ONE_AT_A_TIME = threading.Lock()
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Keep scikit-learn's loops to this thread.
+    """Keep scikit-learn and the numerical libraries to this thread.
 
     One learner at a time: the limit is the process's, and two that set and restore it would undo each other.
     """
     import sklearn.ensemble  # noqa: F401 - only what is loaded already is limited
     from threadpoolctl import threadpool_limits
 
-    with _ONE_AT_A_TIME, threadpool_limits(1, user_api="openmp"):
+    with _ONE_AT_A_TIME, threadpool_limits(1):
         yield

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from exporter.evaluate.views import ALL, Mature, View
+from exporter.evaluate.views import Mature, View
 from exporter.profile.counts import Counts, add_into, negative
 from exporter.rows import Ints
+from exporter.segments import ALL
 from exporter.settings import Window
 from exporter.store.tables import Bucket, Key
 

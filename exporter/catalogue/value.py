@@ -8,6 +8,11 @@ KPI = ("kpi", "unit")
 FAMILIES: tuple[Family, ...] = (
     Family("model_business_kpi_value", (*S, *KPI), f"Value of a business indicator over the window; {BUSINESS}."),
     Family(
+        "model_business_kpi_estimated_value",
+        (*S, *KPI),
+        f"Expected value of the window's decisions, labels known or not, in the indicator's unit; {BUSINESS}.",
+    ),
+    Family(
         "model_business_kpi_value_lower",
         (*S, *KPI),
         f"Lower end of the 95 % interval of a business indicator, in its unit; {BUSINESS}.",

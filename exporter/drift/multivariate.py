@@ -6,9 +6,7 @@ samples and seed give the same result. Definitions and sources: `docs/statistics
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -17,12 +15,12 @@ from exporter.drift.domain import area, domain_classifier
 from exporter.drift.features import Features, Ints, Result, Rows, draw
 from exporter.drift.means import mean_shift
 from exporter.drift.reconstruction import pca_reconstruction
+from exporter.threads import one_thread
 
 __all__ = ["METHODS", "MIN_ROWS", "MOST_ROWS", "Features", "Method", "Result", "Rows", "compare"]
 
 MIN_ROWS = 200
 MOST_ROWS = 1_500  # of each sample: without a change an AUC is then within 0.03; a run takes well below a second
-_ONE_AT_A_TIME = threading.Lock()
 
 
 class Compare(Protocol):
@@ -90,18 +88,5 @@ def compare(
     random = np.random.default_rng(seed)
     old, new = draw(len(reference), most[0], random), draw(len(window), most[1], random)
     own = None if blocks is None else blocks[old]
-    with _one_thread():
+    with one_thread():
         return METHODS[method].compare(reference[old], window[new], features, seed, own, explain)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep numerical libraries to one thread: sums in one order, and no fight for processors with other work.
-
-    One comparison at a time: the limit is the process's, and two that set and restore it would undo each other.
-    """
-    import sklearn.ensemble  # noqa: F401 - what is loaded later would not be limited
-    from threadpoolctl import threadpool_limits  # comes with scikit-learn
-
-    with _ONE_AT_A_TIME, threadpool_limits(1):
-        yield

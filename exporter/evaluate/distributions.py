@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from exporter.evaluate.views import ALL
 from exporter.parts import Part
 from exporter.profile import categorical, numeric
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.numeric import NumericBins
 from exporter.readings import Readings
+from exporter.segments import ALL
 from exporter.settings import Model
 
 MOST_BINS = 20

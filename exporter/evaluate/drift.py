@@ -11,12 +11,13 @@ from exporter.drift.impact import impact
 from exporter.drift.settings import REFERENCE
 from exporter.drift.thresholds import Drift, adjusted, judge
 from exporter.evaluate.distributions import put_distribution, put_outputs
-from exporter.evaluate.views import ALL, Found, Slice, View, slices, with_mature_labels
+from exporter.evaluate.views import Found, Slice, View, slices, with_mature_labels
 from exporter.parts import Part, columns, counts, sample
 from exporter.profile.numeric import NumericBins
 from exporter.readings import Readings
 from exporter.rows import canonical
 from exporter.schema import origin
+from exporter.segments import ALL
 from exporter.settings import Model
 
 CERTAIN = 7.0  # rows to be expected so that a slice without any has vanished: less than one in 1,000 by chance

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from exporter.baseline import Baseline
 from exporter.drift.features import Rows
 from exporter.drift.verdicts import Verdict, evaluate, only
-from exporter.evaluate.views import ALL, Found, View
+from exporter.evaluate.views import Found, View
 from exporter.readings import Readings
 from exporter.row_baseline import SEED, WHOLE, groups_of
+from exporter.segments import ALL
 from exporter.settings import Model
 
 

@@ -9,7 +9,7 @@ from exporter import parts
 from exporter.baseline import Baseline
 from exporter.evaluate import labels as ledger
 from exporter.evaluate.limits import limits
-from exporter.evaluate.views import ALL, Found, View, slices
+from exporter.evaluate.views import Found, View, slices
 from exporter.performance import custom
 from exporter.performance.intervals import Estimate
 from exporter.performance.probabilities import calibration_error
@@ -19,6 +19,7 @@ from exporter.profile import outcome
 from exporter.profile.outcome import ClassBins
 from exporter.readings import Readings
 from exporter.rows import Ints
+from exporter.segments import ALL
 from exporter.settings import Model
 
 

@@ -10,9 +10,8 @@ import numpy as np
 from exporter.baseline import Baseline
 from exporter.readings import Readings
 from exporter.rows import Ints
+from exporter.segments import ALL
 from exporter.settings import Model
-
-ALL = "all"
 
 
 class Mature(NamedTuple):

@@ -87,12 +87,11 @@ ROOMS = {
     "sklearn": {
         "importance",
         "drift.domain",
-        "drift.multivariate",
         "performance.calibrators",
         "performance.losses",
         "threads",
     },
-    "threadpoolctl": {"importance", "drift.multivariate", "threads"},
+    "threadpoolctl": {"threads"},
 }
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 350, 60
 

@@ -13,7 +13,7 @@ import pytest
 
 from exporter import baseline, check
 from exporter.baseline import Baseline
-from exporter.calibrate import ALL, calibrations
+from exporter.calibrate import calibrations
 from exporter.collector import Board
 from exporter.drift.calibration import UNLEARNED, Null, spread_threshold, threshold
 from exporter.drift.thresholds import judge
@@ -25,6 +25,7 @@ from exporter.parts import bins_of, sample
 from exporter.profile.batch import read_batch
 from exporter.profile.counts import Counts, add_into, gather
 from exporter.reference import fit
+from exporter.segments import ALL
 from exporter.settings import Model
 from exporter.store import Store
 

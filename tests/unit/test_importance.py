@@ -233,9 +233,9 @@ def test_losses_are_scikit_learns_permutation_importance(task):
 def test_one_thread_also_before_scikit_learn_is_loaded():
     """The limit holds for libraries that are loaded when it is set."""
     code = (
-        "import sys; from exporter import importance\n"
+        "import sys; from exporter import importance, threads\n"
         "assert 'sklearn' not in sys.modules\n"
-        "with importance._one_thread():\n"
+        "with threads.one_thread():\n"
         "    from threadpoolctl import threadpool_info\n"
         "    print({one['num_threads'] for one in threadpool_info() if one['user_api'] == 'openmp'})"
     )

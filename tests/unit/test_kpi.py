@@ -18,7 +18,7 @@ from exporter.business.columns import read
 from exporter.business.settings import Kpi
 from exporter.evaluate.business import business
 from exporter.evaluate.views import View
-from exporter.kpis import expected, values_of
+from exporter.kpis import expected, expected_of, values_of
 from exporter.profile import kpi as profile
 from exporter.profile.kpi import bins_of, place, place_exact, read_exact
 from exporter.reference import fit
@@ -245,26 +245,6 @@ def test_too_few_rows() -> None:
     assert set(found.states.values()) == {"insufficient"}
 
 
-def test_estimated_confusion_stands_in_until_labels_are_mature() -> None:
-    """Where labels are few, a value_matrix is of the estimate, if there is one."""
-    model = settings(business=BUSINESS)
-    baseline = fit(model, random_table(0, 300))
-    table = random_table(1, 200, strange=False)
-    vectors = []
-    for part in (table, table.set_column(table.column_names.index("label"), "label", pa.array([1] * 200))):
-        counts = take(model, baseline, part)
-        vector = np.zeros(baseline.bins.size, np.int64)
-        vector[counts.place] = counts.amount
-        vectors.append(vector)
-    young, mature = vectors
-    estimate = np.array([[100.5, 20.0], [30.0, 49.5]])
-    worth = 2 * 100.5 - 5 * 20 - 10 * 30 + 10 * 49.5
-    of = lambda vector, made: values_of(model, baseline.bins, vector, 3600, made)["decisions"].value  # noqa: E731
-    assert of(young, lambda *_: estimate) == pytest.approx(worth)
-    assert of(mature, lambda *_: estimate) == of(mature, None) != pytest.approx(worth)
-    assert of(young, lambda *_: None) == of(young, None)
-
-
 def test_what_is_expected_of_all_rows_is_a_confusion_of_all_rows() -> None:
     """Where performance is estimated, decisions have a worth before any label is known."""
     model = settings(business=BUSINESS, performance={"min_rows": 1, "estimate": True})
@@ -278,6 +258,10 @@ def test_what_is_expected_of_all_rows_is_a_confusion_of_all_rows() -> None:
     predicted = table["prediction"].to_numpy()
     assert confusion.sum(axis=0)[:2] == pytest.approx([(predicted == 0).sum(), (predicted == 1).sum()])
     worth = float((np.array([[2, -5], [-10, 10]]) * confusion[:, :2]).sum())
-    found = values_of(model, baseline.bins, vector, 3600, expected)["decisions"]
+    found = expected_of(model, baseline.bins, vector)["decisions"]
     assert (found.value, found.rows) == (pytest.approx(worth), 200)
     assert values_of(model, baseline.bins, vector, 3600)["decisions"].rows == 0
+    readings = business(model, baseline, [View("1", "6h", 0, 21600, vector)]).readings
+    (shown,) = [one for one in readings["model_business_kpi_estimated_value"] if one.labels[3] == "all"]
+    assert (shown.labels[4], shown.value) == ("decisions", found.value)
+    assert not [one for one in readings["model_business_kpi_value"] if one.labels[4] == "decisions"]
