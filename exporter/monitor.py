@@ -71,7 +71,7 @@ class Monitor:
         self._days = Days(model, store, results)
         self._rows = WholeRows(store)
         self._told = Readings()  # of the days
-        self._told_before: int | None = None
+        self._told_of: tuple[object, ...] = ()
         self.states: dict[tuple[str, str, str], str] = {}
         self.notes: dict[str, str] = {}
         self._results: dict[tuple[str, str], Readings] = {}
@@ -96,11 +96,11 @@ class Monitor:
         for name, judge in ((name, judges[name]) for name in self.tasks if name in judges):
             found = self._evaluate(name, now, judge, views)
             results[self.model.name, name] = found.readings if found else Readings()
-            for key in self._keys(views):
+            for key in self._keys(views, fresh):
                 state = "failed" if found is None else found.states[key] if fresh else "stale"
                 states[*key, name] = state
         self.states = states
-        told = self._attempt("history", now, lambda: self._remember(now, fresh))
+        told = self._attempt("history", now, lambda: self._remember(now, fresh, views))
         results[self.model.name, "history"] = self._told if told else Readings()
         results[self.model.name, "ingest"] = self._ingest.describe(views)
         results[self.model.name, "states"] = self._of_states()
@@ -108,22 +108,25 @@ class Monitor:
         self._board.publish(self._results)
         return all(task.success for task in self.tasks.values())
 
-    def _keys(self, views: list[View]) -> list[tuple[str, str]]:
+    def _keys(self, views: list[View], fresh: bool) -> list[tuple[str, str]]:
         """Return the (version, window) of each state; where the rows are not known, those of the run before."""
-        if views:
+        if views or fresh:
             return [(view.version, view.window) for view in views]
         version = self._ingest.version
         before = list(dict.fromkeys((version, window) for version, window, _ in self.states))
         return before or [(version, w.name) for w in self.model.windows if version is not None]
 
-    def _remember(self, now: float, fresh: bool) -> None:
-        """Describe the days that are over, say what they tell, and forget what is too old."""
+    def _remember(self, now: float, fresh: bool, views: list[View]) -> None:
+        """Describe the days that are over, tell of those of the versions that are alive, and forget what is too old."""
         baseline = self._known_baseline()
         mature = self._days.number(now - (baseline.label_delay(self.model) or 0.0))
-        if self._days.refresh(baseline, now) or mature != self._told_before:
-            known, self._told_before = self._days.known(), mature
-            self._told = history(self.model, baseline, known, mature)
-            self._told.extend(trend(self.model, known, mature))
+        versions = {view.version for view in views}
+        told_of = (id(baseline), mature, versions)
+        if self._days.refresh(baseline, now) or told_of != self._told_of:
+            known = {version: own for version, own in self._days.known().items() if version in versions}
+            told = history(self.model, baseline, known, mature)
+            told.extend(trend(self.model, known, mature))
+            self._told, self._told_of = told, told_of
         if fresh:
             self._ingest.forget(now)
 

@@ -157,6 +157,39 @@ def test_a_day_comes_back_as_it_was() -> None:
     assert from_text(to_text(day)) == day
 
 
+def test_a_version_that_is_gone_has_no_readings(folder: Path) -> None:
+    """Its days are kept; its series vanish with its rows."""
+    store, own = Store(f"sqlite:///{folder}/s.db"), model(folder).model_copy(update={"version": {"column": "release"}})
+    log = pq.read_table(folder / "log.parquet")
+    log = pa.concat_tables([log, *(_moved(log, 3 * n, f"-{n}") for n in range(1, 7))])
+    release = ["one"] * (len(log) - 300) + ["two"] * 300
+    pq.write_table(log.append_column("release", pa.array(release)), folder / "log.parquet")
+    labels = log.select(["id"]).append_column("label", log["prediction"]).append_column("label_time", log["time"])
+    pq.write_table(labels, folder / "labels1.parquet")
+    monitor = Monitor(own, store, Board(), 90 * 86400.0, 60.0)
+
+    def versions(now: float) -> set[str]:
+        assert monitor.run(now)
+        return {one.labels[1] for one in monitor.results().get("model_performance_trend_per_day", [])}
+
+    assert versions(at(19, 12)) == {"one"}
+    assert versions(at(23)) == set()
+    assert {version for version, _, _ in _stored(store)} == {"one", "two"}
+    store.close()
+
+
+def _moved(log: pa.Table, days: int, suffix: str) -> pa.Table:
+    times = [moment + timedelta(days=days) for moment in log["time"].to_pylist()]
+    names = [f"{name}{suffix}" for name in log["id"].to_pylist()]
+    log = log.set_column(log.column_names.index("time"), "time", pa.array(times, pa.timestamp("us", "UTC")))
+    return log.set_column(log.column_names.index("id"), "id", pa.array(names))
+
+
+def _stored(store: Store) -> list[tuple[str, int, str]]:
+    with store.transaction() as tx:
+        return tx.days("m")
+
+
 # --- what the days tell -----------------------------------------------------------------------------------------------
 
 
