@@ -32,7 +32,7 @@ from exporter.settings import Model
 _ENOUGH = 0.9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Baseline:
     """What the current rows are compared against; never changes once it is made.
 

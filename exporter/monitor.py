@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 
 from exporter import tasks
 from exporter.baseline import Baseline
+from exporter.catalogue.family import TASKS
 from exporter.collector import Board
 from exporter.days import Days
 from exporter.evaluate.business import business
@@ -66,7 +67,7 @@ class Monitor:
         self.model = model
         self._board = board
         self.interval = interval
-        self.tasks = {name: Task() for name in tasks.TASKS if name not in OPTIONAL or OPTIONAL[name](model)}
+        self.tasks = {name: Task() for name in TASKS if name not in OPTIONAL or OPTIONAL[name](model)}
         self._ingest = Ingest(model, store, retention, self.tasks["ingest"], replay)
         self._days = Days(model, store, results)
         self._rows = WholeRows(store)
@@ -121,7 +122,7 @@ class Monitor:
         baseline = self._known_baseline()
         mature = self._days.number(now - (baseline.label_delay(self.model) or 0.0))
         versions = {view.version for view in views}
-        told_of = (id(baseline), mature, versions)
+        told_of = (baseline, mature, versions)
         if self._days.refresh(baseline, now) or told_of != self._told_of:
             known = {version: own for version, own in self._days.known().items() if version in versions}
             told = history(self.model, baseline, known, mature)

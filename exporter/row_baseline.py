@@ -20,7 +20,7 @@ from exporter.drift.verdicts import Reference, decode, encode, only, thin
 from exporter.profile.model import Batch, ModelBins
 from exporter.profile.sample import BUCKET_ROWS, WINDOW_ROWS, as_rows, features_of
 from exporter.rows import NO_TIME, Ints, NumericColumn
-from exporter.schema import Schema, groups, origin
+from exporter.schema import Schema, groups, is_judged
 from exporter.settings import Model
 
 WHOLE = ""
@@ -51,13 +51,8 @@ class RowBaseline(NamedTuple):
 
 def groups_of(model: Model, schema: Schema, bins: ModelBins) -> Iterator[Group]:
     """Return all that is compared: the features that are judged in a window, and each embedding alone."""
-    given = model.columns.features or {}
     for window in model.windows:
-        judged = []
-        for name in bins.features:
-            own = given.get(origin(schema, name))
-            if own is None or own.windows is None or window.name in own.windows:
-                judged.append(name)
+        judged = [name for name in bins.features if is_judged(model, schema, name, window.name)]
         if model.drift.multivariate and len(judged) > 1:
             yield Group(WHOLE, window.name, tuple(judged), model.drift.multivariate)
         for column, parts in groups(schema).items():

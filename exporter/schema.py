@@ -202,6 +202,12 @@ def _used(column: CategoryColumn) -> set[str]:
     return {column.names[code] for code in set(column.codes.tolist()) if code >= 0}
 
 
+def is_judged(model: Model, schema: Schema, feature: str, window: str) -> bool:
+    """Say whether a feature's drift counts in a window; what is derived of a column does where the column does."""
+    own = (model.columns.features or {}).get(origin(schema, feature))
+    return own is None or own.windows is None or window in own.windows
+
+
 def to_json(schema: Schema) -> dict[str, Any]:
     """Return plain values for the store."""
     derived = {column: derive.to_json(transform) for column, transform in schema.derived.items()}

@@ -16,7 +16,7 @@ from exporter.parts import Part, columns, counts, sample
 from exporter.profile.numeric import NumericBins
 from exporter.readings import Readings
 from exporter.rows import canonical
-from exporter.schema import origin
+from exporter.schema import is_judged
 from exporter.segments import ALL
 from exporter.settings import Model
 
@@ -59,16 +59,12 @@ def drift(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
             )
         put_outputs(readings, model, labels, judged.parts)
         for against, earlier in view.earlier.items():
-            _put_moving(model, baseline, view, against, Slice(ALL, earlier, view.vector), readings, failed)
+            if baseline.calibration(ALL, against, view.window) is not None:  # else nobody knows what is usual
+                _put_moving(model, baseline, view, against, Slice(ALL, earlier, view.vector), readings, failed)
         dropped += _put_segments(model, baseline, view, segments, readings, failed)
     for feature, share in baseline.importances(model).items():
         readings.put("model_feature_importance_ratio", model.name, feature, value=share)
     return Found(readings, states, failed, dropped)
-
-
-def _is_judged(model: Model, baseline: Baseline, part: str, window: str) -> bool:
-    feature = (model.columns.features or {}).get(origin(baseline.schema, part.removeprefix("feature:")))
-    return feature is None or feature.windows is None or window in feature.windows
 
 
 def _judge_slice(
@@ -77,11 +73,9 @@ def _judge_slice(
     """Judge the columns that count in this window; one that cannot be judged is named in `failed`."""
     parts = columns(baseline.bins, own.reference, own.current, failed)
     learned = baseline.calibration(own.segment, against, view.window)
-    if learned is None and against != REFERENCE:
-        return Judged(parts, {})  # what differs from one window to the next is only known where it was learned
     drifts = {}
     for name, part in parts.items():
-        if not _is_judged(model, baseline, name, view.window):
+        if not is_judged(model, baseline.schema, name.removeprefix("feature:"), view.window):
             continue
         try:
             pair = part if against == REFERENCE else _in_units_of_reference(baseline, name, part)

@@ -11,13 +11,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.catalogue import FAMILIES, Family
+from exporter.catalogue.family import TASKS
 from exporter.collector import Board
 from exporter.config import load
 from exporter.monitor import Monitor
 from exporter.scheduler import interval
 from exporter.service import Service
 from exporter.store import Store
-from exporter.tasks import TASKS
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "flights"
