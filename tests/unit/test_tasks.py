@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.catalogue.family import TASKS
 from exporter.readings import Reading, Readings
-from exporter.tasks import DURATIONS, REASONS, SKIPS, TASKS, SourceRecord, Task, readings
+from exporter.tasks import DURATIONS, REASONS, SKIPS, SourceRecord, Task, readings
 
 
 def values(found: Readings, name: str) -> dict[tuple[str, ...], float]:
