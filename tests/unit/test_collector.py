@@ -20,7 +20,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.catalogue import FAMILIES
-from exporter.collector import OPENMETRICS, TEXT, Board, Filter, encode_family, header
+from exporter.collector import OPENMETRICS, TEXT, Board, Filter
+from exporter.exposition import encode_family, header
 from exporter.readings import Readings
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -141,6 +142,18 @@ def test_equals_prometheus_client(openmetrics: bool, readings: Readings) -> None
     assert own(samples(parse(text))) == samples(parse(theirs))
     comments = {line for line in text.split("\n") if re.match("# (HELP|TYPE) model_", line)}
     assert comments == {line for line in theirs.split("\n") if line.startswith(("# HELP", "# TYPE"))}
+
+
+@given(before=all_readings(), after=all_readings())
+def test_what_was_shown_before_leaves_nothing(before: Readings, after: Readings) -> None:
+    """Text that is kept from run to run changes no page, whatever came, went or stayed; nor does it the count."""
+    board, fresh = Board(), Board()
+    fresh.publish({owner(): after})
+    moved = Readings({name: [one._replace(value=one.value + 1) for one in found] for name, found in after.items()})
+    for results in (before, moved, after):
+        board.publish({owner(): results})
+    assert parsed(board) == parsed(fresh)
+    assert board.series == fresh.series == after.series()
 
 
 @pytest.mark.parametrize("value", ODD)

@@ -1,0 +1,68 @@
+"""Readings -> lines of the text format; small because it knows the catalogue, fast because it keeps what stays.
+
+A series' name and labels stay from run to run while its value changes, so their text is kept beside the lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import add, itemgetter
+from typing import NamedTuple
+
+from exporter.catalogue.family import Family
+from exporter.readings import Reading
+
+_LABELS, _VALUE, _SUFFIX = map(itemgetter, range(3))
+
+
+class Chunk(NamedTuple):
+    """An owner's encoded lines of one family, and of each line its labels, its suffix and the text before the value."""
+
+    lines: str
+    labels: list[tuple[str, ...]]
+    suffixes: list[str]
+    heads: list[str]
+
+    @property
+    def series(self) -> int:
+        """Number of samples."""
+        return len(self.heads)
+
+
+def encode_family(family: Family, readings: Sequence[Reading], before: Chunk | None = None) -> Chunk:
+    """Write the sample lines of one family; text of `before`, the owner's chunk of the run before, is used again."""
+    labels, suffixes = [*map(_LABELS, readings)], [*map(_SUFFIX, readings)]
+    if before is not None and before.labels == labels and before.suffixes == suffixes:
+        labels, suffixes, heads = before.labels, before.suffixes, before.heads
+    else:
+        heads = _heads(family, labels, suffixes)
+    lines = "\n".join(map(add, heads, map(repr, map(_VALUE, readings))))
+    return Chunk(lines + "\n" if lines else "", labels, suffixes, heads)
+
+
+def escape(value: str) -> str:
+    """Escape a label's value."""
+    return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+def header(family: Family, openmetrics: bool) -> str:
+    """Write HELP and TYPE; OpenMetrics names a counter without its _total."""
+    name = family.name.removesuffix("_total") if openmetrics and family.kind == "counter" else family.name
+    text = family.help.replace("\\", "\\\\").replace("\n", "\\n")
+    return f"# HELP {name} {text}\n# TYPE {name} {family.kind}\n"
+
+
+def _heads(family: Family, labels: list[tuple[str, ...]], suffixes: list[str]) -> list[str]:
+    templates = {suffix: _template(family, suffix) for suffix in set(suffixes)}
+    heads = [templates[suffix] % own for own, suffix in zip(labels, suffixes, strict=True)]
+    text = "".join(heads)
+    quotes = sum(templates[suffix].count('"') for suffix in suffixes)
+    if "\\" in text or "\n" in text or text.count('"') != quotes:  # rare: no label needs a look of its own
+        heads = [templates[suffix] % (*map(escape, own),) for own, suffix in zip(labels, suffixes, strict=True)]
+    return heads
+
+
+def _template(family: Family, suffix: str) -> str:
+    names = (*family.labels, "le") if suffix == "_bucket" else family.labels
+    pairs = ",".join(f'{name}="%s"' for name in names)
+    return f"{family.name}{suffix}{{{pairs}}} " if pairs else f"{family.name}{suffix} "
