@@ -18,6 +18,7 @@ from typing import Any
 
 from exporter import __version__
 from exporter.config import ConfigError, load
+from exporter.shards import Shard
 from exporter.store import StoreError
 
 log = logging.getLogger("exporter")
@@ -109,7 +110,9 @@ def parser() -> argparse.ArgumentParser:
         one.set_defaults(work=work)
         return one
 
-    add("serve", serve, [config, web], "run the service: scheduler and HTTP in one process")
+    served = add("serve", serve, [config, web], "run the service: scheduler and HTTP in one process")
+    served.add_argument("--shard.index", dest="shard", type=int, default=0, metavar="I", help="which shard, from 0")
+    served.add_argument("--shard.count", dest="shards", type=int, default=1, metavar="N", help="of how many (1)")
     check = add("check", check_config, [config], "say what a configuration means, and every mistake in it")
     check.add_argument("--format", choices=("text", "json"), default="text", help="form of the report")
     run = add("run", run_once, [config], "evaluate once, print the series, serve nothing; exit 1 if a task failed")
@@ -150,11 +153,12 @@ def _serve(
     config: Path,
     ready: Callable[[], None] = _nothing,
     finish: Callable[[], None] = _nothing,
+    shard: Shard | None = None,
 ) -> int:
     from exporter.service import Service
     from exporter.web import app
 
-    service = Service(load(config))
+    service = Service(load(config), shard)
     host, port = arguments.listen
     server = app.server(app.create(service, arguments.lifecycle), host, port)
 
@@ -186,7 +190,10 @@ def _serve(
 
 def serve(arguments: argparse.Namespace) -> int:
     """Run the service until SIGTERM or SIGINT."""
-    return _serve(arguments, arguments.config)
+    if not 0 <= arguments.shard < arguments.shards:
+        print("model-exporter: --shard.index is a number from 0 to --shard.count - 1", file=sys.stderr)
+        return USAGE
+    return _serve(arguments, arguments.config, shard=Shard(arguments.shard, arguments.shards))
 
 
 def check_config(arguments: argparse.Namespace) -> int:

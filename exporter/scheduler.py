@@ -20,18 +20,24 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from exporter.mistakes import Wrong
 from exporter.settings import Config, Schedule
+from exporter.shards import number
 
 logging.getLogger("apscheduler").setLevel(logging.ERROR)
 _THREADS = 2
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
-def trigger(schedule: Schedule) -> BaseTrigger:
-    """Turn a schedule into a trigger; raises ValueError for a cron line that cannot be read."""
+def trigger(schedule: Schedule, model: str = "") -> BaseTrigger:
+    """Turn a schedule into a trigger; raises ValueError for a cron line that cannot be read.
+
+    The models of one interval run spread over it, each at moments of its own, the same after a restart.
+    """
     if schedule.cron is not None:
         minute, hour, day, month, weekday = schedule.cron.split()
         return CronTrigger(None, month, day, None, _weekdays(weekday), hour, minute, timezone=UTC)
-    return IntervalTrigger(seconds=schedule.every or 60.0, timezone=UTC)
+    every = schedule.every or 60.0
+    phase = every * (number(model) / 2**64)
+    return IntervalTrigger(seconds=every, start_date=datetime.fromtimestamp(phase, UTC), timezone=UTC)
 
 
 def _weekdays(field: str) -> str:
@@ -52,11 +58,11 @@ def _weekdays(field: str) -> str:
 def unusable(config: Config) -> list[Wrong]:
     """Find the cron lines that cannot be read."""
     wrong = []
-    for number, model in enumerate(config.models):
+    for place, model in enumerate(config.models):
         try:
             trigger(model.schedule)
         except ValueError as error:
-            wrong.append(Wrong(("models", number, "schedule", "cron"), f"no cron line: {error}"))
+            wrong.append(Wrong(("models", place, "schedule", "cron"), f"no cron line: {error}"))
     return wrong
 
 
@@ -99,7 +105,7 @@ class Scheduler:
         """Run `work` now, then on schedule, in place of what ran under this name."""
         self.remove(name)
         self._ids[name] = f"{next(self._numbers)} {name}"  # its own: what ran before does not stand in its way
-        self._scheduler.add_job(work, trigger(schedule), id=self._ids[name], next_run_time=datetime.now(UTC))
+        self._scheduler.add_job(work, trigger(schedule, name), id=self._ids[name], next_run_time=datetime.now(UTC))
 
     def remove(self, name: str) -> None:
         """Run it no more."""

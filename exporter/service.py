@@ -10,6 +10,7 @@ import platform
 import threading
 import time
 from collections import defaultdict
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -23,6 +24,7 @@ from exporter.monitor import Monitor
 from exporter.readings import Readings
 from exporter.scheduler import Scheduler, interval, unusable
 from exporter.settings import Model, Retention
+from exporter.shards import Shard
 from exporter.store import Store, StoreError
 
 log = logging.getLogger("exporter.service")
@@ -31,7 +33,8 @@ log = logging.getLogger("exporter.service")
 class Service:
     """Everything that `serve` runs, but for HTTP."""
 
-    def __init__(self, loaded: Loaded):
+    def __init__(self, loaded: Loaded, shard: Shard | None = None):
+        self.shard = shard or Shard()
         self.loaded = loaded
         self._lock_file = _only_one(loaded.config.store.url)
         self.store = Store(loaded.config.store.url)
@@ -82,17 +85,18 @@ class Service:
 
     def _adopt(self, loaded: Loaded) -> None:
         config = loaded.config
+        models = [model for model in config.models if self.shard.owns(model.name)]
         if wrong := unusable(config):
             raise ConfigError([loaded.lines.mistake(one, of_model=True) for one in wrong])
         for key in not_computed(config):
             log.warning("%s is read, but this version does not compute it", key)
         old, retention = self.monitors, config.store.retention
         same = retention == self.loaded.config.store.retention
-        kept = {m.name: old[m.name] for m in config.models if same and m.name in old and old[m.name].model == m}
-        new = {m.name: self._monitor(m, retention) for m in config.models if m.name not in kept}
+        kept = {m.name: old[m.name] for m in models if same and m.name in old and old[m.name].model == m}
+        new = {m.name: self._monitor(m, retention) for m in models if m.name not in kept}
         for name in set(old) - set(kept):
             self._scheduler.remove(name)
-        self.monitors = {m.name: kept.get(m.name) or new[m.name] for m in config.models}
+        self.monitors = {m.name: kept.get(m.name) or new[m.name] for m in models}
         for name in set(old) - set(self.monitors):
             self.board.remove(name)
         self.board.limit = config.series_limit
@@ -157,6 +161,7 @@ class Service:
                 "last_reload_successful": self._reload_good,
                 "last_reload_error": self.reload_error,
             },
+            "shard": asdict(self.shard),
             "not_computed": not_computed(self.loaded.config),
             "models": [self.model_status(name) for name in self.monitors],
         }

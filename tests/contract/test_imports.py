@@ -13,7 +13,7 @@ PACKAGE = ROOT / "exporter"
 # From the ground up. A module imports from the floors below its own; on one floor nobody imports from a neighbour,
 # but for the parts of a profile, which are built of each other.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("", "duration", "threads", "catalogue.family", "rows", "drift", "performance", "business"),
+    ("", "duration", "threads", "shards", "catalogue.family", "rows", "drift", "performance", "business"),
     (*(f"catalogue.{one}" for one in ("data", "drift", "performance", "tasks", "value", "windows")),),
     ("catalogue",),
     ("drift.sample", "performance.tables", "fields", "derive", "drift.resampling", "drift.detectors", "drift.features"),

@@ -14,6 +14,7 @@ from exporter.config import load
 from exporter.monitor import Monitor
 from exporter.readings import Readings
 from exporter.service import Service
+from exporter.shards import Shard
 from exporter.store import StoreError
 from tests.integration.serving import samples, until
 from tests.integration.small import model, write_all, write_config
@@ -178,3 +179,22 @@ def test_own_readings(tmp_path: Path) -> None:
     assert after["model_exporter_snapshot_series"] > 200
     assert after["model_exporter_store_bytes"] > before["model_exporter_store_bytes"]
     assert after["model_exporter_snapshot_timestamp_seconds"] > time.time() - 60
+
+
+def test_shards_watch_each_model_once(tmp_path: Path) -> None:
+    """Of one configuration, each shard runs and shows models of its own; together they show all."""
+    names = [f"credit-{number}" for number in range(6)]
+    own: list[set[str]] = []
+    for index in range(2):
+        folder = tmp_path / f"{index}"
+        folder.mkdir()
+        config = write_config(folder, *(model("credit", schedule={"every": "1h"}) | {"name": name} for name in names))
+        service = Service(load(config), Shard(index, 2))
+        service.start()
+        until(lambda service=service: not service.unready())
+        page = samples(service.board.page(openmetrics=False, compressed=False).body.decode())
+        own.append({dict(labels)["model"] for name, labels in page if name == "model_task_interval_seconds"})
+        assert service.stop(10)
+    assert own[0] | own[1] == set(names)
+    assert not own[0] & own[1]
+    assert all(own)

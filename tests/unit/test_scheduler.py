@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -49,6 +50,18 @@ def following(line: str, start: datetime, count: int) -> list[datetime]:
         previous = own.get_next_fire_time(previous, start if previous is None else previous + timedelta(seconds=1))
         moments.append(previous)
     return moments
+
+
+def test_models_of_one_interval_are_spread_over_it() -> None:
+    """A thousand models of one minute: no second has many of them, and a restart changes no moment."""
+    moments = [
+        trigger(Schedule(every="1m"), f"model-{number}").get_next_fire_time(None, MONDAY) for number in range(1000)
+    ]
+    again = trigger(Schedule(every="1m"), "model-7").get_next_fire_time(None, MONDAY + timedelta(hours=1))
+    assert again == moments[7] + timedelta(hours=1)
+    of_second = Counter(int((moment - MONDAY).total_seconds()) for moment in moments)
+    assert max(of_second.values()) < 40
+    assert all(MONDAY <= moment < MONDAY + timedelta(minutes=1) for moment in moments)
 
 
 @pytest.mark.parametrize(
