@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
+from exporter.drift.kolmogorov import survival
 from exporter.drift.sample import Floats, Sample, inverse_size
 
 
@@ -42,10 +43,8 @@ def _steps(reference: Sample, current: Sample) -> tuple[Floats, Floats]:
 
 def kolmogorov_smirnov_p(score: float, reference: Sample, current: Sample) -> float:
     """Return the asymptotic p-value as scipy.stats.ks_2samp(method="asymp") does."""
-    from scipy.stats import kstwo
-
     size = reference.rows * current.rows / (reference.rows + current.rows)
-    return float(np.clip(kstwo.sf(score, max(round(size), 1)), 0, 1))
+    return min(max(survival(max(round(size), 1), score), 0.0), 1.0)
 
 
 def noise_ks(reference: Sample, current: Sample, alpha: float) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from exporter.baseline import Baseline
 from exporter.fields import Levels
@@ -55,7 +55,7 @@ def _rows_of_window(model: Model, per_day: float) -> float:
 def calibrated(rate: float, seconds: int, found: Spread) -> float:
     """Return the distance from the baseline that a window passes as often as a rate (per second) allows."""
     share = min(rate * max(seconds, DAY) * SPENT, 0.5)
-    return float(stats.t.isf(share, found.days - 1)) * found.deviation * math.sqrt(1 + 1 / found.days)
+    return float(-special.stdtrit(found.days - 1, share)) * found.deviation * math.sqrt(1 + 1 / found.days)
 
 
 def limits(model: Model, baseline: Baseline, base: Mapping[str, Estimate]) -> Readings:

@@ -17,6 +17,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (*(f"catalogue.{one}" for one in ("data", "drift", "performance", "tasks", "value", "windows")),),
     ("catalogue",),
     ("drift.sample", "performance.tables", "fields", "derive", "drift.resampling", "drift.detectors", "drift.features"),
+    ("drift.kolmogorov",),
     ("performance.trees", "performance.calibrators"),
     ("performance.losses",),
     ("business.columns", "business.values"),
