@@ -30,6 +30,7 @@ from exporter.segments import ALL, Segments
 from exporter.settings import Model
 
 _ENOUGH = 0.9
+_LAYOUT = 2  # of profiles; another number makes the baseline anew and reads the log again
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,13 +118,22 @@ def settings_hash(model: Model) -> str:
     columns = model.columns.model_dump_json(exclude={"features": {"__all__": {"importance", "windows"}}})
     sizes = (model.drift.knots, model.bucket_seconds, model.max_segments, model.judges_rows, model.performance.estimate)
     counted = [(kpi.name, kpi.kind, kpi.terms, kpi.where) for kpi in model.business]
-    return _short_hash((model.task, columns, *sizes, str(model.version), counted))
+    return _short_hash((_LAYOUT, model.task, columns, *sizes, str(model.version), counted))
 
 
 def learning_hash(model: Model) -> str:
     """Hash what learned thresholds depend on beside the bins; a change of it needs the reference again."""
     windows = [(window.name, window.seconds) for window in model.windows]
-    return _short_hash((WAY, windows, model.timezone, model.drift.model_dump_json(), sorted(model.metrics)))
+    given = {name: own.importance is not None for name, own in (model.columns.features or {}).items()}
+    learned = (WAY, windows, model.timezone, model.drift.model_dump_json(), sorted(model.metrics))
+    return _short_hash((*learned, bool(given) and all(given.values())))
+
+
+def has_importances(model: Model, schema: Schema) -> bool:
+    """Say whether the configuration gives the importance of every feature: then nobody asks what was measured."""
+    settings = model.columns.features or {}
+    own = [settings.get(origin(schema, name)) for name in schema.features]
+    return all(one is not None and one.importance is not None for one in own)
 
 
 def _short_hash(parts: object) -> str:

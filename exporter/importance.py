@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.profile.model import Batch, Column
+from exporter.profile.columns import Column
+from exporter.profile.model import Batch
 from exporter.profile.outcome import Outcomes
 from exporter.rows import MISSING, CategoryColumn, Floats, Ints
 from exporter.settings import Task

@@ -24,7 +24,7 @@ from exporter.rows import SECOND
 from exporter.schema import SchemaError
 from exporter.settings import Model, Source
 from exporter.sources import files
-from exporter.sources.files import Chunk
+from exporter.sources.files import Chunk, Unreadable
 from exporter.store import Store, Transaction
 from exporter.store.tables import Bucket
 from exporter.tasks import SourceRecord, Task, TaskError
@@ -182,11 +182,12 @@ class Ingest:
         errors: dict[str, str] = {}
         if not files.paths(spec.files):
             errors[", ".join(spec.files)] = "no file matches"
-        chunks = files.read_new(spec.files, seen, baseline.schema.text)
+        chunks = files.read_new(spec.files, seen, baseline.schema.text, self._at_once(baseline))
         for path, group in groupby(chunks, key=lambda chunk: chunk.path):
             try:
                 changed = self._read_path(baseline, source, path, group, limits)
             except Exception as error:
+                error = TaskError("source", f"cannot be read: {error}") if isinstance(error, Unreadable) else error
                 known = isinstance(error, TaskError)
                 errors[path] = str(error) if known else f"{type(error).__name__}: {error}"
                 self._task.failures[error.reason if isinstance(error, TaskError) else "compute"] += 1
@@ -215,6 +216,10 @@ class Ingest:
                 if chunk.position:
                     tx.set_position(self.model.name, source, path, chunk.position)
         return total
+
+    def _at_once(self, baseline: Baseline) -> int:
+        """Return how many rows to read together: fewer where something of each is kept in memory."""
+        return files.FEW if self.model.columns.id or baseline.schema.derived or baseline.rows else files.MANY
 
     def _take(self, tx: Transaction, baseline: Baseline, source: str, table: pa.Table, limits: Limits) -> Deltas:
         model = self.model

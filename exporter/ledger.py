@@ -16,12 +16,14 @@ import pyarrow as pa
 from exporter.baseline import Baseline
 from exporter.business.columns import Columns, from_plain, plain, read
 from exporter.profile.batch import Labels, Log, delays
-from exporter.profile.counts import Counts, Placed, add, gather, keep_rows, negative
+from exporter.profile.counts import Counts, Placed, add, gather, negative
 from exporter.profile.kpi import needed
+from exporter.profile.model import Batch
 from exporter.profile.outcome import Outcomes
 from exporter.profile.sample import decode, encode, merge, take_batch
+from exporter.profile.tally import Cut, cut, groups_of
 from exporter.reference import select, usable
-from exporter.rows import NO_TIME, SECOND, Ints, local_days
+from exporter.rows import NO_TIME, SECOND, CategoryColumn, Ints, local_days
 from exporter.segments import ALL
 from exporter.store import Due, Pending, Prediction, Transaction
 from exporter.store.tables import Key
@@ -71,20 +73,19 @@ def add_log(tx: Transaction, model: str, baseline: Baseline, log: Log, limits: L
     outcomes = Outcomes(log.prediction, label, log.scores, notes.values, delay)
     in_time = (log.label_time == NO_TIME) | (log.label_time <= now)
     labelled = usable(baseline.bins, outcomes) & kept & in_time
-    placed = [keep_rows(part, kept) for part in baseline.bins.place_rows(log.batch)]
-    placed += _placed_outcomes(baseline, outcomes, labelled)
-    deltas = _by_bucket(baseline, placed, Where(log.version, bucket, log.slices, rows))
+    where = Where(log.version, bucket, log.slices, rows)
+    deltas = _counted(baseline, log.batch, where, _placed_outcomes(baseline, outcomes, labelled))
     _store(tx, model, deltas, limits.zone)
     _keep_sample(tx, model, baseline, log, rows, bucket)
     _remember(tx, model, log, notes, rows, bucket, labelled)
     newest: dict[str, int] = {}
-    for row in rows.tolist():
-        version = log.version[row]
-        newest[version] = max(newest.get(version, 0), int(log.timestamp[row]))
+    for code in np.unique(log.version.codes[rows]).tolist():
+        own = rows[log.version.codes[rows] == code]
+        version = log.version.names[code]
+        newest[version] = max(0, int(log.timestamp[own].max()))
+        known = int(labelled[own].sum())
+        tx.count(model, version, {("predictions", ""): len(own), ("labels", ""): known})
     tx.raise_newest(model, newest)
-    for version, count in Counter(log.version[row] for row in rows.tolist()).items():
-        known = sum(1 for row in np.flatnonzero(labelled).tolist() if log.version[row] == version)
-        tx.count(model, version, {("predictions", ""): count, ("labels", ""): known})
     return deltas
 
 
@@ -155,41 +156,64 @@ def _in_time(timestamp: Ints, limits: Limits, kept: np.ndarray, rejected: Counte
     return kept
 
 
-def _count_rejected(tx: Transaction, model: str, versions: list[str], rejected: Counter[str]) -> None:
+def _count_rejected(tx: Transaction, model: str, versions: CategoryColumn, rejected: Counter[str]) -> None:
     """Count what was left out under the version that most rows have; a row without time or id has none of its own."""
-    version = Counter(versions).most_common(1)[0][0] if versions else ""
+    version = versions.names[int(np.bincount(versions.codes).argmax())] if len(versions.codes) else ""
     tx.count(model, version, {("rejected", reason): n for reason, n in rejected.items()})
 
 
 class Where(NamedTuple):
     """Where rows belong: version and bucket of each, its segments (rows x columns), and the rows in question."""
 
-    version: list[str]
+    version: CategoryColumn
     bucket: Ints
     slices: Ints
     rows: Ints
 
 
+def _counted(baseline: Baseline, batch: Batch, where: Where, more: list[Placed]) -> Deltas:
+    """Count rows by version, segment and bucket; a row counts in the whole and in each of its segments."""
+    keys, cuts = zip(*(_groups(where, segments) for segments in _segments(where)), strict=True)
+    counted = baseline.bins.count_rows(batch, cuts, more)
+    return _by_name(
+        baseline, [pair for own, found in zip(keys, counted, strict=True) for pair in zip(own, found, strict=True)]
+    )
+
+
 def _by_bucket(baseline: Baseline, placed: list[Placed], where: Where) -> Deltas:
-    """Add up what was placed by version, segment and bucket; a row counts in the whole and in each of its segments."""
-    names, found = baseline.segments.names, {}
-    for segments in (np.full(len(where.bucket), -1), *where.slices.T):
-        groups, group = _groups(where, segments)
-        counted = gather(placed, group, len(groups), baseline.bins.size)
-        for (version, segment, start), counts in zip(groups, counted, strict=True):
-            if len(counts.place):
-                found[version, ALL if segment < 0 else names[segment], start] = counts
-    return found
+    """Add up what was placed, as `_counted`."""
+    found: list[tuple[tuple[str, int, int], Counts]] = []
+    for segments in _segments(where):
+        groups, cut = _groups(where, segments)
+        own = groups_of(cut, len(where.bucket))
+        found += zip(groups, gather(placed, own, len(groups), baseline.bins.size), strict=True)
+    return _by_name(baseline, found)
 
 
-def _groups(where: Where, segments: Ints) -> tuple[list[tuple[str, int, int]], Ints]:
-    """Number the (version, segment, bucket) of the rows in question; other rows are in group 0 and never looked at."""
-    index: dict[tuple[str, int, int], int] = {}
-    group = np.zeros(len(where.bucket), np.int64)
-    own = zip(where.rows.tolist(), segments[where.rows].tolist(), where.bucket[where.rows].tolist(), strict=True)
-    for row, segment, start in own:
-        group[row] = index.setdefault((where.version[row], segment, start), len(index))
-    return list(index), group
+def _segments(where: Where) -> list[Ints]:
+    return [np.full(len(where.bucket), -1), *where.slices.T]
+
+
+def _by_name(baseline: Baseline, counted: list[tuple[tuple[str, int, int], Counts]]) -> Deltas:
+    names = baseline.segments.names
+    return {
+        (version, ALL if segment < 0 else names[segment], start): counts
+        for (version, segment, start), counts in counted
+        if len(counts.place)
+    }
+
+
+def _groups(where: Where, segments: Ints) -> tuple[list[tuple[str, int, int]], Cut]:
+    """Return the (version, segment, bucket) of the rows in question, and these rows by them."""
+    kept = np.zeros(len(where.bucket), np.bool_)
+    kept[where.rows] = True
+    first = int(where.bucket[where.rows].min(initial=np.iinfo(np.int64).max))
+    wide = int(segments.max(initial=-1)) + 2
+    many = len(where.version.names) * wide
+    keys, own = cut((where.bucket - first) * many + where.version.codes * wide + segments + 1, kept)
+    starts, rest = np.divmod(keys, many)
+    named = zip((rest // wide).tolist(), (rest % wide - 1).tolist(), (starts + first).tolist(), strict=True)
+    return [(where.version.names[version], segment, start) for version, segment, start in named], own
 
 
 def _placed_outcomes(baseline: Baseline, outcomes: Outcomes, chosen: np.ndarray) -> list[Placed]:
@@ -203,11 +227,10 @@ def _keep_sample(tx: Transaction, model: str, baseline: Baseline, log: Log, rows
     """Keep some whole rows of each bucket, where they are judged."""
     if baseline.rows is None:
         return
-    chosen = np.zeros(len(bucket), np.bool_)
-    chosen[rows] = True
     where = Where(log.version, bucket, log.slices, rows)
-    keys, group = _groups(where, np.full(len(bucket), -1))
-    group[~chosen] = len(keys)  # what is not in question is a group of its own, and is dropped
+    keys, own_rows = _groups(where, np.full(len(bucket), -1))
+    group = groups_of(own_rows, len(bucket))
+    group[group < 0] = len(keys)  # what is not in question is a group of its own, and is dropped
     taken = take_batch(
         baseline.bins, log.batch, log.ids, log.timestamp, group, len(keys) + 1, baseline.rows.bucket_rows
     )
@@ -253,7 +276,7 @@ def _remember(
         ledger.append(
             Prediction(
                 log.ids[row],
-                log.version[row],
+                log.version.names[log.version.codes[row]],
                 int(bucket[row]),
                 int(log.timestamp[row]),
                 outputs[row].tobytes(),
@@ -290,7 +313,9 @@ def _label_deltas(baseline: Baseline, changed: list[Due]) -> Deltas:
     outputs = np.frombuffer(b"".join(row.output for row in changed), "<f8").reshape(len(changed), -1)
     slices = np.frombuffer(b"".join(row.slices for row in changed), "<i2").reshape(len(changed), -1)
     bucket = np.array([row.bucket for row in changed], np.int64)
-    where = Where([row.version for row in changed], bucket, slices.astype(np.int64), np.arange(len(changed)))
+    codes = {name: code for code, name in enumerate(dict.fromkeys(row.version for row in changed))}
+    version = CategoryColumn(tuple(codes), np.array([codes[row.version] for row in changed], np.int64))
+    where = Where(version, bucket, slices.astype(np.int64), np.arange(len(changed)))
     old = np.array([np.nan if row.old is None else row.old for row in changed])
     new = np.array([row.label for row in changed])
     timestamp = np.array([row.timestamp for row in changed], np.int64)

@@ -128,8 +128,6 @@ def _rare(largest: Floats, rows: Floats, rate: float, units: int) -> float:
     How often it is above 0 is counted; the logit of its size has Student's t for a prediction. One more time than was
     seen, in a unit more than there are, is taken for its rate.
     """
-    from scipy.stats import t
-
     known = np.isfinite(largest)
     some = known & (largest > 0)
     if not some.any():
@@ -141,7 +139,7 @@ def _rare(largest: Floats, rows: Floats, rate: float, units: int) -> float:
     often = min((climbs + 1) / known.sum(), 1.0)
     if rate >= often:
         return 0.0
-    height = float(t.isf(rate / often, seen + _KNOWN - 1)) * math.sqrt(1 + 1 / seen)
+    height = float(-special.stdtrit(seen + _KNOWN - 1, rate / often)) * math.sqrt(1 + 1 / seen)
     return float(special.expit(sizes.mean() + height * spread))
 
 
@@ -166,14 +164,12 @@ def _height(largest: Floats, rate: float, examples: float) -> float:
     Center and spread of each column are known from few days only, so a new window's standardised size has the tail
     of Student's t for a prediction: the height moves to the value that is as rare there as it is in a normal tail.
     """
-    from scipy.stats import norm, t
-
     lowest = _climbed_at_most(largest, rate * len(largest))
     if rate * len(largest) < 1:  # rarer than the series can show: the normal tail goes on from there
         spread = max(float(largest.std(ddof=1)), 1e-9)
-        lowest = max(lowest, float(largest.mean()) + spread * float(norm.isf(rate)))
+        lowest = max(lowest, float(largest.mean()) + spread * float(-special.ndtri(rate)))
     freedom = max(examples - 1, 2.0)
-    return float(t.isf(norm.sf(lowest), freedom)) * math.sqrt(1 + 1 / (freedom + 1))
+    return float(-special.stdtrit(freedom, float(special.ndtr(-lowest)))) * math.sqrt(1 + 1 / (freedom + 1))
 
 
 def _climbed_at_most(largest: Floats, times: float) -> float:

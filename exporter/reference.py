@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from exporter import row_baseline
-from exporter.baseline import Baseline, dense
+from exporter.baseline import Baseline, dense, has_importances
 from exporter.business.columns import read
 from exporter.calibrate import DAY, budget_parts, calibrations, units_of
 from exporter.drift import sequential
@@ -19,11 +19,13 @@ from exporter.history import Day, describe, series
 from exporter.importance import measure
 from exporter.profile import categorical, delay, numeric
 from exporter.profile.batch import as_outcomes, delays, labels_of, read_batch
+from exporter.profile.columns import Column
 from exporter.profile.counts import Counts, Placed, gather, keep_rows
 from exporter.profile.kpi import KpiBins, bins_of, needed
-from exporter.profile.model import Batch, Bins, Column, ModelBins
+from exporter.profile.model import Batch, Bins, ModelBins
 from exporter.profile.outcome import ClassBins, Outcomes, RegressionBins
 from exporter.profile.serving import ErrorBins, LatencyBins
+from exporter.profile.tally import Cut
 from exporter.quality_bounds import learn_windows
 from exporter.row_baseline import RowBaseline
 from exporter.rows import NO_TIME, SECOND, Bools, CategoryColumn, Ints, local_days, times
@@ -50,14 +52,15 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
     labelled = usable(bins, outcomes)
     if model.performance.estimate:
         bins = bins.with_estimator(learn(bins, batch, outcomes, labelled, _days_of(model, timestamp)))
-    placed = bins.place_rows(batch)
     rows = np.flatnonzero(labelled)
-    for part in bins.place_outcomes(select(outcomes, labelled)):
-        placed.append(part._replace(row=rows[part.row]))
-    counts = gather(placed, np.zeros(batch.rows, np.int64), 1, bins.size)[0]
-    units, days = _units(model, bins, placed, timestamp)
+    labels = [part._replace(row=rows[part.row]) for part in bins.place_outcomes(select(outcomes, labelled))]
+    whole = Cut(None, np.array([0, batch.rows]))
+    counts = bins.count_rows(batch, [whole], labels)[0][0]
     segments = fit_segments(model.columns.segments, reference, model.max_segments)
     members = segments.members(reference)
+    in_parts = bool(members.size) or _newest(timestamp) is not None  # else counts of the whole are enough
+    placed = [*bins.place_rows(batch), *labels] if in_parts else []
+    units, days = _units(model, bins, placed, timestamp)
     of_segments = {
         name: _units(model, bins, placed, timestamp, column == number)[0]
         for column in members.T
@@ -75,7 +78,7 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
         learned=calibrations(model, bins, units, of_segments),
         quality=learn_windows(model, bins, units),
         days=described,
-        importance=measure(batch, outcomes, model.task),
+        importance=None if has_importances(model, schema) else measure(batch, outcomes, model.task),
         sequential=tuple(_detectors(model, described)),
         rows=_rows(model, schema, bins, batch, timestamp),
         label_delays=_label_delays(bins, outcomes),

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from exporter import arrow
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -93,15 +95,30 @@ def _numbers_in_text(array: pa.ChunkedArray) -> NumericColumn:
 
 
 def _floats(array: pa.ChunkedArray) -> Floats:
-    whole = array.combine_chunks()
-    return np.asarray(
-        pc.fill_null(whole.cast(pa.float64(), safe=False), float("nan")).to_numpy(zero_copy_only=False),
-        np.float64,
-    )
+    values = np.empty(len(array))
+    fill(array, values)
+    return values
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Say whether `fill` can read a type."""
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+
+
+def fill(array: pa.ChunkedArray, out: Floats) -> None:
+    """Write numbers into `out`, NaN where missing."""
+    start = 0
+    for chunk in array.chunks:
+        end = start + len(chunk)
+        found = chunk if pa.types.is_float64(chunk.type) else chunk.cast(pa.float64(), safe=False)
+        out[start:end] = arrow.numbers(found, "f8")
+        if found.null_count:
+            out[start:end][~arrow.valid(found)] = np.nan
+        start = end
 
 
 def _present(array: pa.ChunkedArray) -> Bools:
-    return np.asarray(pc.is_valid(array).combine_chunks().to_numpy(zero_copy_only=False), np.bool_)
+    return np.concatenate([np.empty(0, np.bool_), *(arrow.valid(chunk) for chunk in array.chunks)])
 
 
 def vectors(array: pa.ChunkedArray, size: int) -> VectorColumn:
@@ -109,10 +126,9 @@ def vectors(array: pa.ChunkedArray, size: int) -> VectorColumn:
     found, missing = _lists(array)
     values = np.full((len(array), size), np.nan)
     if found is not None:
-        right = np.asarray(pc.equal(pc.fill_null(pc.list_value_length(found), -1), size), np.bool_)
-        flat = found.filter(pa.array(right)).flatten().cast(pa.float64(), safe=False)
-        entries = pc.fill_null(flat, float("nan")).to_numpy(zero_copy_only=False)
-        values[right] = np.asarray(entries, np.float64).reshape(-1, size) + 0.0  # -0.0 is 0.0
+        right = _lengths(found) == size
+        flat = found.filter(arrow.mask(right)).flatten()
+        values[right] = _floats(pa.chunked_array([flat])).reshape(-1, size) + 0.0  # -0.0 is 0.0
     odd = ~np.isfinite(values).all(axis=1)
     values[odd] = np.nan
     return VectorColumn(values, missing, missing | ~odd)
@@ -124,9 +140,14 @@ def vector_lengths(array: pa.ChunkedArray) -> Ints:
     odd = np.where(missing, MISSING, MISSING - 1)
     if found is None:
         return odd
-    lengths = pc.fill_null(pc.list_value_length(found).cast(pa.int64()), MISSING)
-    own = np.asarray(lengths.to_numpy(zero_copy_only=False), np.int64)
+    own = _lengths(found)
     return np.where(own == MISSING, odd, own)
+
+
+def _lengths(lists: pa.Array) -> Ints:
+    """Return the length of each list, MISSING where there is none."""
+    found = pc.list_value_length(lists).cast(pa.int64())
+    return np.where(arrow.valid(found), arrow.numbers(found, "i8"), MISSING)
 
 
 def is_list(kind: pa.DataType) -> bool:
@@ -168,22 +189,29 @@ def _json_list(text: str | None) -> list[float | None] | None:
 
 def categorical(array: pa.ChunkedArray) -> CategoryColumn:
     """Read categories as canonical strings."""
-    if pa.types.is_dictionary(array.type):
+    names, raw = coded(array)
+    unique = sorted({name for name in names if name is not None})
+    index = {name: i for i, name in enumerate(unique)}
+    table = np.array([*(MISSING if name is None else index[name] for name in names), MISSING], np.int64)
+    return CategoryColumn(tuple(unique), table[raw])
+
+
+def coded(array: pa.ChunkedArray) -> tuple[list[str | None], Ints]:
+    """Read categories as they come: canonical names, of which some may be equal, and codes, the last for missing."""
+    if pa.types.is_dictionary(array.type) and array.num_chunks > 1:
         array = array.unify_dictionaries()
-    whole = array.combine_chunks()
-    if isinstance(whole, pa.ChunkedArray):
-        whole = whole.chunk(0) if whole.num_chunks else pa.array([], array.type)
+    whole = arrow.one(array)
     if not pa.types.is_dictionary(whole.type):
         try:
             whole = whole.dictionary_encode()
         except pa.ArrowNotImplementedError:  # lists and the like
             whole = pa.array([canonical(value) for value in whole.to_pylist()], pa.string()).dictionary_encode()
     names = [canonical(value) for value in whole.dictionary.to_pylist()]
-    codes = np.asarray(pc.fill_null(whole.indices.cast(pa.int64()), MISSING).to_numpy(zero_copy_only=False), np.int64)
-    unique = sorted({name for name in names if name is not None})
-    index = {name: i for i, name in enumerate(unique)}
-    table = np.array([*(MISSING if name is None else index[name] for name in names), MISSING], np.int64)
-    return CategoryColumn(tuple(unique), table[codes])
+    indices = whole.indices
+    codes = arrow.numbers(indices, f"{'u' if str(indices.type)[0] == 'u' else 'i'}{indices.type.bit_width // 8}")
+    if indices.null_count:
+        codes = np.where(arrow.valid(indices), codes.astype(np.int64), len(names))
+    return names, codes
 
 
 def times(array: pa.ChunkedArray, zone: str) -> Ints:
@@ -201,8 +229,9 @@ def times(array: pa.ChunkedArray, zone: str) -> Ints:
         exact = array.cast(pa.timestamp("us", kind.tz), safe=False)
         if kind.tz is None:
             exact = pc.assume_timezone(exact, zone, ambiguous="earliest", nonexistent="latest")
-        whole = pc.fill_null(exact.combine_chunks().cast(pa.int64()), NO_TIME)
-        return np.asarray(whole.to_numpy(zero_copy_only=False), np.int64)
+        whole = arrow.one(exact)
+        found = arrow.numbers(whole, "i8")
+        return np.where(arrow.valid(whole), found, NO_TIME) if whole.null_count else found.copy()
     if pa.types.is_date(kind):
         return times(array.cast(pa.timestamp("us")), zone)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
@@ -214,10 +243,8 @@ def times(array: pa.ChunkedArray, zone: str) -> Ints:
 
 def local_days(timestamp: Ints, known: Bools, zone: str) -> Ints:
     """Return the number of each moment's local day; 0 where the time is not known."""
-    from pandas import to_datetime
-
-    moments = to_datetime(np.where(known, timestamp, 0), unit="us", utc=True).tz_convert(zone)
-    return np.asarray(moments.tz_localize(None).as_unit("us").asi8 // (86_400 * SECOND), np.int64)
+    moments = arrow.array(np.where(known, timestamp, 0).astype(np.int64), pa.timestamp("us", zone))
+    return np.asarray(arrow.numbers(pc.local_timestamp(moments), "i8") // (86_400 * SECOND), np.int64)
 
 
 def _times_in_text(array: pa.ChunkedArray, zone: str) -> Ints:

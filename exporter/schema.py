@@ -20,6 +20,9 @@ Kind = Literal["numeric", "categorical"]
 Type = Literal["numeric", "categorical", "text", "embedding"]
 
 
+_FEW = 100
+
+
 class SchemaError(Exception):
     """Reference data that does not fit the configuration; one sentence with the mend."""
 
@@ -157,8 +160,13 @@ def _kind(column: pa.ChunkedArray) -> Type | None:
         column = column.cast(pa.float64())
         column = column.filter(pc.invert(pc.is_nan(column)))
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return "categorical" if pc.count_distinct(column).as_py() == 2 else "numeric"
+        return "categorical" if _has_two_values(column) else "numeric"
     return None
+
+
+def _has_two_values(column: pa.ChunkedArray) -> bool:
+    few = column.slice(0, _FEW)  # most columns have more than two values from the start
+    return bool(pc.count_distinct(few).as_py() <= 2 and pc.count_distinct(column).as_py() == 2)
 
 
 def _score_columns(model: Model, classes: Iterable[str] = ()) -> tuple[str, ...]:

@@ -1,12 +1,32 @@
-"""Learning on one thread: sums in one order, so the same rows give the same model."""
+"""Learning on one thread: sums in one order, so the same rows give the same model. Counting on all of them."""
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
+from typing import TypeVar
 
 _ONE_AT_A_TIME = threading.Lock()
+_MOST = 16
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def each(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Do something for each item, on as many threads as this process may use; return the results in order.
+
+    All of the process share the threads, so that many models at once do not crowd it. No item may wait for another.
+    """
+    return list(_pool().map(work, items))
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), _MOST), thread_name_prefix="count")
 
 
 @contextmanager

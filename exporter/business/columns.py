@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from exporter.rows import canonical, numeric
 
 Columns = Mapping[str, pa.Array]
-_TRUTH = pa.array(["true", "t", "yes", "1"])
-_FALSEHOOD = pa.array(["false", "f", "no", "0"])
+_TRUTH = ("true", "t", "yes", "1")
+_FALSEHOOD = ("false", "f", "no", "0")
 
 
 def load(column: pa.ChunkedArray) -> pa.Array:
@@ -50,8 +50,8 @@ def as_truths(values: pa.Array) -> pa.Array:
         return values
     if pa.types.is_string(values.type):
         word = pc.utf8_lower(pc.utf8_trim_whitespace(values))
-        known = pc.or_(pc.is_in(word, _TRUTH), pc.is_in(word, _FALSEHOOD))
-        return pc.if_else(known, pc.is_in(word, _TRUTH), pa.scalar(None, pa.bool_()))
+        true, false = (pc.is_in(word, pa.array(known)) for known in (_TRUTH, _FALSEHOOD))
+        return pc.if_else(pc.or_(true, false), true, pa.scalar(None, pa.bool_()))
     return pc.not_equal(as_numbers(values), 0.0)
 
 

@@ -94,18 +94,18 @@ def _column(node: Any, text: str) -> _Step:
 
 def _literal(node: Any, text: str) -> _Step:
     if node.is_string:
-        return partial(_constant, pa.scalar(node.this))
+        return partial(_constant, str(node.this))
     try:
         value = float(node.this)
     except ValueError as error:
         raise ExpressionError(f"{node.this} in {text!r} is no number") from error
     if not np.isfinite(value):
         raise ExpressionError(f"{node.this} in {text!r} is too large a number")
-    return partial(_constant, pa.scalar(value))
+    return partial(_constant, value)
 
 
-def _constant(value: pa.Scalar, _columns: Columns, rows: int) -> pa.Array:
-    return pa.repeat(value, rows)
+def _constant(value: str | float | bool, _columns: Columns, rows: int) -> pa.Array:
+    return pa.repeat(pa.scalar(value), rows)
 
 
 def _nothing(rows: int) -> pa.Array:
@@ -258,7 +258,7 @@ _ARGUMENTS: Mapping[type, set[str]] = {
 _NODES: Mapping[type, Callable[[Any, str], _Step]] = {
     exp.Column: _column,
     exp.Literal: _literal,
-    exp.Boolean: lambda node, _: partial(_constant, pa.scalar(bool(node.this))),
+    exp.Boolean: lambda node, _: partial(_constant, bool(node.this)),
     exp.Null: lambda _node, _: lambda _columns, rows: _nothing(rows),
     exp.Paren: _of_one(lambda value: value),
     exp.Neg: _of_one(lambda value: pc.negate(as_numbers(value))),

@@ -31,8 +31,8 @@ def survival(rows: int, distance: float) -> float:
 def one_sided(rows: int, distance: float) -> float:
     """Return P(D+ > distance), 0 < distance < 1; to 1e-6 of itself where rows x distance^2 is at least 2.
 
-    Sum over j of C(n, j) x (x + j / n)^(j - 1) (1 - x - j / n)^(n - j), as a function of j smooth and flat at both ends:
-    so every k-th term, k times, is the same sum.
+    Sum over j of C(n, j) x (x + j / n)^(j - 1) (1 - x - j / n)^(n - j), smooth in j, and flat at both ends: so
+    every k-th term, k times, is the same sum.
     """
     last = int(rows * (1 - distance))
     step = max(1, rows // _TERMS)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 Floats = NDArray[np.float64]
 _SIGNIFICANT = 1.645  # standard errors from which an autocorrelation counts, one-sided 5 %: as Hamed and Rao's 10 %
@@ -47,7 +47,7 @@ def trend(days: Floats, values: Floats) -> Trend | None:
     if variance <= 0:
         return Trend(slope, 1.0)
     distance = max(abs(agreement) - 1, 0.0) / math.sqrt(variance)
-    return Trend(slope, float(2 * stats.norm.sf(distance)))
+    return Trend(slope, float(2 * special.ndtr(-distance)))
 
 
 def _autocorrelations(values: Floats, most: int, fitted: int) -> tuple[Floats, Floats]:
@@ -66,6 +66,12 @@ def _autocorrelations(values: Floats, most: int, fitted: int) -> tuple[Floats, F
     return seen, first ** np.arange(1.0, most + 1)
 
 
+def _ranks(values: Floats) -> Floats:
+    """Return ranks from 1; equal values share the mean of theirs."""
+    _, which, ties = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(ties) - (ties - 1) / 2)[which])
+
+
 def _inflation(values: Floats) -> float:
     """Return how much more Kendall's sum varies than of independent values: n / n* of Hamed and Rao.
 
@@ -74,7 +80,7 @@ def _inflation(values: Floats) -> float:
     count = len(values)
     lags = np.arange(1, count)
     weights = (count - lags) * (count - lags - 1.0) * (count - lags - 2.0)
-    own = _autocorrelations(stats.rankdata(values), len(lags), fitted=2)
+    own = _autocorrelations(_ranks(values), len(lags), fitted=2)
     near = lags <= max(count // 4, 1)
     sums = (float(weights[near] @ own[0][near]), float(weights @ own[1]))
     return max(1 + 2 * max(sums) / (count * (count - 1) * (count - 2)), 1.0)
@@ -90,5 +96,5 @@ def mean(values: Floats) -> Mean | None:
     weights = 1 - lags / count
     worth = count / max(1 + 2 * max(float(weights[near] @ own[0][near]), float(weights @ own[1])), 1.0)
     center = float(values.mean())
-    half = float(stats.t.isf(0.025, max(worth - 1, 1.0))) * float(values.std(ddof=1)) / math.sqrt(worth)
+    half = float(-special.stdtrit(max(worth - 1, 1.0), 0.025)) * float(values.std(ddof=1)) / math.sqrt(worth)
     return Mean(center, center - half, center + half)

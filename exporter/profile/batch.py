@@ -8,9 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from exporter import arrow
 from exporter.business.expression import parse
 from exporter.derive import derive, names
-from exporter.profile.model import Batch, Column
+from exporter.profile.columns import Unread, numbers, typed
+from exporter.profile.model import Batch
 from exporter.profile.outcome import Outcomes
 from exporter.rows import NO_TIME, SECOND, CategoryColumn, Floats, Ints, NumericColumn, categorical, numeric, times
 from exporter.schema import Kind, Schema, origin
@@ -22,15 +24,15 @@ class Log(NamedTuple):
     """Predictions ready to be counted; all arrays have one entry a row.
 
     timestamp, label_time: microseconds UTC; a label without a time is known at once. ids, label: None where the
-    model has no such column. label: class index or value, NaN where unknown. prediction: class index (-1: none of
-    the classes) or value. rejected: rows left out, by reason. absent: columns that the table does not have.
-    slices: each row's segments, rows x columns, as index into the baseline's names.
+    model has no such column. version: without missing ones. label: class index or value, NaN where unknown. prediction:
+    class index (-1: none of the classes) or value. rejected: rows left out, by reason. absent: columns that the table
+    does not have. slices: each row's segments, rows x columns, as index into the baseline's names.
     """
 
     batch: Batch
     ids: list[str] | None
     timestamp: Ints
-    version: list[str]
+    version: CategoryColumn
     prediction: Floats
     scores: Floats
     label: Floats | None
@@ -69,7 +71,7 @@ def read_log(model: Model, schema: Schema, table: pa.Table, segments: Segments =
         rejected["id"] = int((kept & ~named).sum())
         kept &= named
     if not kept.all():
-        table, timestamp = table.filter(pa.array(kept)), timestamp[kept]
+        table, timestamp = table.filter(arrow.mask(kept)), timestamp[kept]
         ids = [name for name, keep in zip(ids, kept, strict=True) if keep] if ids is not None else None
     batch = read_batch(model, schema, table)
     outcomes = as_outcomes(schema, batch, None)
@@ -112,25 +114,22 @@ def read_labels(model: Model, schema: Schema, table: pa.Table) -> Labels:
         label[kept],
         label_time[kept],
         +rejected,
-        table.filter(pa.array(kept)),
+        table.filter(arrow.mask(kept)),
     )
 
 
 def read_batch(model: Model, schema: Schema, table: pa.Table, own: bool = False) -> Batch:
-    """Read features and outputs; a column that the table does not have is missing in every row.
+    """Read outputs, and features when they are asked for; a column that is not there is missing in every row.
 
-    own: the table is the reference, on which the schema was fixed.
+    own: the table is the reference, on which the schema was fixed; its features are read once and kept.
     """
     kind: Kind = "numeric" if model.task == "regression" else "categorical"
-    derived = _derived(schema, table, own)
+    features = Unread(table, schema.features, _derived(schema, table, own))
     return Batch(
         rows=len(table),
-        features={
-            name: derived[name] if name in derived else _column(table, name, kind)
-            for name, kind in schema.features.items()
-        },
-        prediction=_column(table, model.columns.prediction, kind),
-        scores=tuple(_numbers(table, name) for name in schema.scores),
+        features=dict(features) if own else features,
+        prediction=typed(table, model.columns.prediction, kind),
+        scores=tuple(numbers(table, name) for name in schema.scores),
         table=table,
     )
 
@@ -141,7 +140,7 @@ def _derived(schema: Schema, table: pa.Table, own: bool) -> dict[str, NumericCol
         if column in table.column_names:
             found |= derive(column, transform, table[column], own)
         else:
-            found |= {name: _numbers(table, name) for name in names(column, transform)}
+            found |= {name: numbers(table, name) for name in names(column, transform)}
     return found
 
 
@@ -186,24 +185,13 @@ def _of_use(model: Model) -> list[str]:
     return found + [name for name in read if name not in {columns.label, *columns.outcomes}]
 
 
-def _versions(model: Model, table: pa.Table) -> list[str]:
+def _versions(model: Model, table: pa.Table) -> CategoryColumn:
     if isinstance(model.version, str):
-        return [model.version] * len(table)
-    return [name or "" for name in categorical(table[model.version["column"]]).texts()]
-
-
-def _column(table: pa.Table, name: str, kind: Kind) -> Column:
-    if kind == "numeric":
-        return _numbers(table, name)
-    if name not in table.column_names:
-        return CategoryColumn((), np.full(len(table), -1, np.int64))
-    return categorical(table[name])
-
-
-def _numbers(table: pa.Table, name: str) -> NumericColumn:
-    if name not in table.column_names:
-        return NumericColumn(np.full(len(table), np.nan), np.ones(len(table), np.bool_))
-    return numeric(table[name])
+        return CategoryColumn((model.version,), np.zeros(len(table), np.int64))
+    names, codes = categorical(table[model.version["column"]])
+    if "" in names:
+        return CategoryColumn(names, np.where(codes < 0, names.index(""), codes))
+    return CategoryColumn(("", *names), codes + 1)
 
 
 def labels_of(model: Model, schema: Schema, table: pa.Table, rejected: Counter[str]) -> tuple[Floats | None, Ints]:

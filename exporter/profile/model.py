@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -16,23 +18,26 @@ from exporter.performance.calibrators import Calibrators
 from exporter.performance.losses import Losses
 from exporter.profile import categorical, delay, estimate, kpi, numeric, outcome, serving
 from exporter.profile.categorical import CategoryBins
-from exporter.profile.counts import Placed, keep_rows, ones
+from exporter.profile.columns import Column, Unread
+from exporter.profile.counts import Counts, Placed, gather, joined, keep_rows, moved, ones
 from exporter.profile.estimate import Estimator
 from exporter.profile.kpi import KpiBins
 from exporter.profile.numeric import NumericBins
 from exporter.profile.outcome import ClassBins, Outcomes, RegressionBins
 from exporter.profile.serving import ErrorBins, LatencyBins
-from exporter.rows import CategoryColumn, Ints, NumericColumn
+from exporter.profile.tally import Cut, count_column, groups_of
+from exporter.rows import CategoryColumn, Floats, Ints, NumericColumn
+from exporter.threads import each
 
-Column = NumericColumn | CategoryColumn
 Bins = NumericBins | CategoryBins
+_WORTH_THREADS = 500_000  # values to count from which on handing them to threads costs less than it gains
 
 
 class Batch(NamedTuple):
     """Rows of a log as typed columns of equal length."""
 
     rows: int
-    features: dict[str, Column]
+    features: Mapping[str, Column]
     prediction: Column
     scores: tuple[NumericColumn, ...]
     table: pa.Table | None = None  # what serving and business indicators read of it; None: nothing
@@ -103,11 +108,57 @@ class ModelBins:
         """Place predictions: features, outputs and the number of rows."""
         every = np.arange(batch.rows, dtype=np.int64)
         placed = [ones(every, np.zeros(batch.rows, np.int64))]
-        for name, bins in self.features.items():
-            placed += self._shift(f"feature:{name}", _place(bins, batch.features[name]))
-        placed += self._shift("prediction", _place(self.prediction, batch.prediction))
-        for number, (bins, column) in enumerate(zip(self.scores, batch.scores, strict=True)):
-            placed += self._shift(f"score:{number}", _place(bins, column))
+        for name, (bins, column) in self._columns(batch).items():
+            found = batch.features[column] if isinstance(column, str) else column
+            placed += self._shift(name, _place(bins, found))
+        return placed + self._place_rest(batch)
+
+    def count_rows(self, batch: Batch, cuts: Sequence[Cut], more: Sequence[Placed] = ()) -> list[list[Counts]]:
+        """Count predictions by groups of rows, in several ways: what `place_rows` and `gather` give.
+
+        more: what else to count of these rows. Columns are counted one by one, on all threads; what is not read yet is
+        read there.
+        """
+        columns = self._columns(batch)
+
+        def count(name: str) -> list[list[Counts]]:
+            bins, column = columns[name]
+            if isinstance(column, str):
+                array = batch.features.array(column) if isinstance(batch.features, Unread) else None
+                column = batch.features[column] if array is None else array
+            return count_column(bins, column, cuts)
+
+        many = batch.rows * len(columns) >= _WORTH_THREADS
+        counted = each(count, columns) if many else [count(name) for name in columns]
+        rest = [*self._place_rest(batch), *more]
+        found = []
+        for number, cut in enumerate(cuts):
+            group = groups_of(cut, batch.rows)
+            others = gather([keep_rows(part, group >= 0) for part in rest], group, cut.groups, self.size)
+            found.append(self._joined([one[number] for one in counted], list(columns), np.diff(cut.bounds), others))
+        return found
+
+    def _joined(self, counted: list[list[Counts]], names: list[str], rows: Ints, others: list[Counts]) -> list[Counts]:
+        """Put each group's rows, columns and the rest together; the rest has its places behind all columns."""
+        starts = [self._starts[name] for name in names]
+        found = []
+        for number, other in enumerate(others):
+            own = Counts(np.zeros(1, np.int64), rows[number : number + 1])
+            parts = [moved(one[number], start) for start, one in zip(starts, counted, strict=True)]
+            found.append(joined([own, *parts, other]))
+        return found
+
+    def _columns(self, batch: Batch) -> dict[str, tuple[Bins, Column | str]]:
+        """Return part -> its bins, and its column or the name of a feature."""
+        found: dict[str, tuple[Bins, Column | str]] = {
+            f"feature:{name}": (b, name) for name, b in self.features.items()
+        }
+        found["prediction"] = self.prediction, batch.prediction
+        return found | {f"score:{i}": own for i, own in enumerate(zip(self.scores, batch.scores, strict=True))}
+
+    def _place_rest(self, batch: Batch) -> list[Placed]:
+        """Place what is not of one column: serving, indicators, estimates."""
+        placed: list[Placed] = []
         if batch.table is not None:
             if self.latency:
                 placed += self._shift("latency", serving.place_latency(self.latency, batch.table))
@@ -180,10 +231,21 @@ def _place(bins: Bins, column: Column) -> list[Placed]:
 def _bins_to_json(bins: Any) -> Any:
     if bins is None:
         return None
-    plain = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in bins._asdict().items()}
+    plain = {key: _packed(value) if isinstance(value, np.ndarray) else value for key, value in bins._asdict().items()}
     if isinstance(bins, ClassBins):
         plain["scores"] = [_bins_to_json(score) for score in bins.scores]
     return {"kind": type(bins).__name__, **plain}
+
+
+def _packed(values: Floats | Ints) -> list[str]:
+    """Return an array as text: its type, and its bytes."""
+    kind = "<f8" if values.dtype.kind == "f" else "<i4"
+    return [kind, b64encode(values.astype(kind).tobytes()).decode()]
+
+
+def _unpacked(plain: list[str]) -> Any:
+    found = np.frombuffer(b64decode(plain[1]), plain[0])
+    return found.astype(np.float64 if plain[0] == "<f8" else np.int64)
 
 
 def _bins_from_json(plain: Any) -> Any:
@@ -191,7 +253,8 @@ def _bins_from_json(plain: Any) -> Any:
         return None
     kind = plain["kind"]
     if kind == "NumericBins":
-        return NumericBins(np.array(plain["knots"], np.float64), np.array(plain["starts"], np.int64), plain["exact"])
+        knots, starts, spans = (_unpacked(plain[name]) for name in ("knots", "starts", "spans"))
+        return NumericBins(knots, starts, plain["exact"], spans)
     if kind == "CategoryBins":
         return CategoryBins(tuple(plain["categories"]), plain["complete"])
     if kind == "ClassBins":

@@ -10,24 +10,29 @@ from exporter.drift.univariate import Sample
 from exporter.profile.counts import Placed, ones, place_sum, read_sum
 from exporter.rows import Bools, Floats, Ints
 
-_CELL_PARTS = 2**30  # a position within a cell is kept to this part of the cell's width
+_PARTS = 2**30  # a position within a span is kept to this part of the span's width
+_MOST_SPANS = 128
+_ROUNDING = 1.5 * 2.0**52  # added to a float below 2**51 it leaves the nearest whole number in the last bits
 
 
 class NumericBins(NamedTuple):
     """Places for one numeric column with K knots.
 
-    Layout: 2K + 1 cells (even: between knots, odd: at a knot), missing, invalid, K - 1 sums of positions within the
-    inner cells, and the excess below knot 0 and above the last as whole units and parts of the range.
-    starts: first cell of each of the reference's deciles. exact: every reference value is a knot.
+    Layout: 2K + 1 cells (even: between knots, odd: at a knot), missing, invalid, S sums of positions within the spans,
+    and the excess below knot 0 and above the last as whole units and parts of the range.
+    starts: first cell of each of the reference's deciles. exact: every reference value is a knot. spans: the knots at
+    which the S spans start, from knot 0 on; the last ends at the last knot. Rows between knots have a position in
+    their span, rows at a knot have none.
     """
 
     knots: Floats
     starts: Ints
     exact: bool
+    spans: Ints
 
     @property
     def size(self) -> int:
-        return self.missing + 2 + len(self.knots) - 1 + 4
+        return self.tails + 4
 
     @property
     def missing(self) -> int:
@@ -38,17 +43,56 @@ class NumericBins(NamedTuple):
         return self.missing + 1
 
     @property
-    def _inner(self) -> int:
+    def inner(self) -> int:
+        """Place of the first span's sum."""
         return self.missing + 2
 
     @property
-    def _tails(self) -> int:
-        return self.size - 4
+    def tails(self) -> int:
+        """Place of the first of the four numbers beyond the knots."""
+        return self.inner + len(self.spans)
 
     @property
-    def _range(self) -> float:
+    def range(self) -> float:
+        """Unit of the excess: the distance between the outer knots, where there is one."""
         width = float(self.knots[-1]) - float(self.knots[0])
         return width if 0 < width < np.inf else max(abs(float(self.knots[0])), 1.0)
+
+
+class Spans(NamedTuple):
+    """For each span its low end, its width, and what a distance from the low end is multiplied with.
+
+    Positions of a span that is too wide or too narrow for a float are 0.
+    """
+
+    low: Floats
+    width: Floats
+    scale: Floats
+
+
+def spans_of(bins: NumericBins) -> Spans:
+    """Return what turns values into positions."""
+    ends = np.append(bins.spans[1:], len(bins.knots) - 1)
+    low = bins.knots[bins.spans]
+    with np.errstate(over="ignore", divide="ignore"):
+        width = bins.knots[ends] - low
+        scale = _PARTS / width
+    known = np.isfinite(width) & np.isfinite(scale)
+    return Spans(np.where(known, low, 0.0), np.where(known, width, 0.0), np.where(known, scale, 0.0))
+
+
+def positions(values: Floats, low: Floats, scale: Floats, out: Floats | None = None) -> Ints:
+    """Return each value's position in its span as a whole number of parts, plus the bits of `_ROUNDING`.
+
+    out: where to work, overwritten. So one pass serves rounding and conversion; `ROUNDED` is to be taken away a row.
+    """
+    away = np.subtract(values, low, out=out)
+    np.multiply(away, scale, out=away)
+    np.add(away, _ROUNDING, out=away)
+    return away.view(np.int64)
+
+
+ROUNDED = int(np.array(_ROUNDING).view(np.int64))
 
 
 def fit(values: Floats, most: int) -> NumericBins:
@@ -58,15 +102,28 @@ def fit(values: Floats, most: int) -> NumericBins:
     """
     if not len(values):
         raise ValueError("no valid value in the reference")
-    values = values + 0.0  # -0.0 is 0.0, whichever comes first
-    distinct = np.unique(values)
-    deciles = np.quantile(values, np.linspace(0, 1, 11))
+    ordered = np.sort(values + 0.0)  # -0.0 is 0.0, whichever comes first
+    distinct = ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])]
+    deciles = np.quantile(ordered, np.linspace(0, 1, 11))
     exact = len(distinct) <= most
     if not exact:
-        ranks = np.linspace(0, len(values) - 1, most).round().astype(np.int64)
-        distinct = np.sort(values)[ranks]
+        ranks = np.linspace(0, len(ordered) - 1, most).round().astype(np.int64)
+        distinct = ordered[ranks]
     knots = np.unique(np.concatenate([distinct, deciles]))
-    return NumericBins(knots, _decile_starts(knots, deciles), exact)
+    return NumericBins(knots, _decile_starts(knots, deciles), exact, _spans(knots))
+
+
+def _spans(knots: Floats) -> Ints:
+    """Cut the knots into at most 128 spans: a wide cell is one of its own, many narrow ones share one.
+
+    Shares of the sum of the roots of the widths: as narrow cells lose little by sharing, and wide ones much.
+    """
+    cells = len(knots) - 1
+    if cells <= _MOST_SPANS:
+        return np.arange(cells, dtype=np.int64)
+    root = np.sqrt(np.diff(knots / 2))
+    share = (np.cumsum(root) - root / 2) / max(root.sum(), np.finfo(np.float64).tiny) * _MOST_SPANS
+    return np.flatnonzero(np.diff(np.floor(share), prepend=-1.0)).astype(np.int64)
 
 
 def beyond(bins: NumericBins) -> NumericBins:
@@ -80,7 +137,8 @@ def beyond(bins: NumericBins) -> NumericBins:
     below = steps[inside & (steps < bins.knots[0])]
     above = steps[inside & (steps > bins.knots[-1])]
     starts = np.where(bins.starts > 0, bins.starts + 2 * len(below), 0)
-    return NumericBins(np.concatenate([below, bins.knots, above]), starts, bins.exact)
+    knots = np.concatenate([below, bins.knots, above])
+    return NumericBins(knots, starts, bins.exact, _spans(knots))
 
 
 def _decile_starts(knots: Floats, deciles: Floats) -> Ints:
@@ -101,31 +159,43 @@ def place(bins: NumericBins, values: Floats, valid: Bools) -> list[Placed]:
     between = rows[known & ~at_knot]
     left = index[between] - 1
     inner = (left >= 0) & (left < len(bins.knots) - 1)
-    row, start = between[inner], left[inner]
-    low, high = bins.knots[start], bins.knots[start + 1]
-    part = np.rint((values[row] - low) / (high - low) * _CELL_PARTS).astype(np.int64)
-    tails = bins._tails
+    row, spans = between[inner], spans_of(bins)
+    span = np.searchsorted(bins.spans, left[inner], side="right") - 1
+    part = positions(values[row], spans.low[span], spans.scale[span]) - ROUNDED
     below, above = between[left < 0], between[left == len(bins.knots) - 1]
     return [
         ones(rows, where.astype(np.int64)),
-        Placed(row, bins._inner + start, part),
-        *place_sum(below, tails, (bins.knots[0] - values[below]) / bins._range),
-        *place_sum(above, tails + 2, (values[above] - bins.knots[-1]) / bins._range),
+        Placed(row, bins.inner + span, part),
+        *place_sum(below, bins.tails, (bins.knots[0] - values[below]) / bins.range),
+        *place_sum(above, bins.tails + 2, (values[above] - bins.knots[-1]) / bins.range),
     ]
 
 
 def sample(bins: NumericBins, vector: Ints) -> Sample:
     """Turn a column's slice of a profile into what the drift statistics read."""
-    count = len(bins.knots)
-    cells = vector[: 2 * count + 1]
-    sums = np.empty(2 * count + 1)
-    sums[1::2] = bins.knots * cells[1::2]
-    inside = vector[bins._inner : bins._tails] / _CELL_PARTS
-    sums[2:-1:2] = bins.knots[:-1] * cells[2:-1:2] + np.diff(bins.knots) * inside
-    tails = bins._tails
-    sums[0] = bins.knots[0] * cells[0] - read_sum(vector, tails) * bins._range
-    sums[-1] = bins.knots[-1] * cells[-1] + read_sum(vector, tails + 2) * bins._range
-    return Sample(np.add.reduceat(cells, bins.starts), cells, sums, bins.knots)
+    knots, tails = bins.knots, bins.tails
+    cells = vector[: bins.missing]
+    sums = np.empty(len(cells))
+    sums[1::2] = knots * cells[1::2]
+    if len(bins.spans):
+        sums[2:-1:2] = _inner_sums(bins, cells[2:-1:2], vector[bins.inner : tails])
+    sums[0] = knots[0] * cells[0] - read_sum(vector, tails) * bins.range
+    sums[-1] = knots[-1] * cells[-1] + read_sum(vector, tails + 2) * bins.range
+    return Sample(np.add.reduceat(cells, bins.starts), cells, sums, knots)
+
+
+def _inner_sums(bins: NumericBins, rows: Ints, parts: Ints) -> Floats:
+    """Return the sum of the values in each inner cell: in all cells of a span the mean is as far in between its knots.
+
+    So a cell that is a span of its own has the sum of its rows, and a span has it whatever its cells.
+    """
+    spans, starts = spans_of(bins), bins.spans
+    cells = np.diff(starts, append=len(rows))
+    low, room = bins.knots[:-1], rows * np.minimum(np.diff(bins.knots), np.finfo(np.float64).max)
+    inside = parts / _PARTS * spans.width - np.add.reduceat(rows * (low - np.repeat(spans.low, cells)), starts)
+    whole = np.add.reduceat(room, starts)
+    share = np.divide(inside, whole, out=np.zeros_like(whole), where=whole > 0).clip(0, 1)
+    return np.asarray(rows * low + room * np.repeat(share, cells))
 
 
 def quantile(sample: Sample, q: float) -> float:

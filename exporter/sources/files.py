@@ -21,8 +21,12 @@ import pyarrow.json
 import pyarrow.parquet as pq
 
 from exporter.rows import canonical
+from exporter.sources import parquet
+from exporter.sources.parquet import Table, Unreadable
 
-_BATCH_ROWS = 131_072
+__all__ = ["FEW", "MANY", "Chunk", "Unreadable", "fingerprint", "paths", "read_all", "read_new"]
+
+FEW, MANY = 131_072, 1_048_576  # rows to read together: where each is remembered, and where they are only counted
 _REST_SECONDS = 60
 
 
@@ -34,7 +38,7 @@ class Chunk(NamedTuple):
     """
 
     path: str
-    table: pa.Table | None
+    table: Table | None
     position: str
     error: str | None = None
     changed: bool = False
@@ -44,12 +48,13 @@ class Chunk(NamedTuple):
 class Part(NamedTuple):
     """What to read of a file: from byte `start` of a text file on; `whole`: a last line without its end, too.
 
-    text: columns of a CSV file that stay text.
+    text: columns of a CSV file that stay text. at_once: rows of a Parquet file to read together; None: all, in memory.
     """
 
     start: int
     whole: bool
     text: tuple[str, ...]
+    at_once: int | None = None
 
 
 class Position(NamedTuple):
@@ -97,7 +102,9 @@ def read_all(patterns: tuple[str, ...], text: tuple[str, ...] = ()) -> pa.Table:
         raise ValueError(f"{', '.join(patterns)}: the files do not fit together: {_first_line(error)}") from error
 
 
-def read_new(patterns: tuple[str, ...], seen: Mapping[str, str], text: tuple[str, ...] = ()) -> Iterator[Chunk]:
+def read_new(
+    patterns: tuple[str, ...], seen: Mapping[str, str], text: tuple[str, ...] = (), at_once: int = FEW
+) -> Iterator[Chunk]:
     """Read what is new; an unreadable file gives one chunk with the error and is tried again the next time."""
     for path in paths(patterns):
         try:
@@ -111,13 +118,13 @@ def read_new(patterns: tuple[str, ...], seen: Mapping[str, str], text: tuple[str
         if old is not None and old[:3] == now[:3] and (old.read >= now.size or not rests):
             continue
         grown = old is not None and _is_text(path) and old.inode == now.inode and now.size >= old.read
-        part = Part(old.read if grown and old is not None else 0, rests, text)
+        part = Part(old.read if grown and old is not None else 0, rests, text, at_once)
         yield from _chunks(path, now, part, changed=old is not None and not grown)
 
 
 def _chunks(path: str, now: Position, part: Part, changed: bool) -> Iterator[Chunk]:
     """Only the last chunk of a file carries its new position."""
-    pending: pa.Table | None = None
+    pending: Table | None = None
     end = part.start
     unread = 0
     try:
@@ -135,14 +142,16 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-Read = Iterator[tuple[pa.Table, int, int]]  # rows, where in the file they end, lines among them that are no row
+Read = Iterator[tuple[Table, int, int]]  # rows, where in the file they end, lines among them that are no row
 
 
-def _read_parquet(path: str, _part: Part) -> Read:
+def _read_parquet(path: str, part: Part) -> Read:
     size = Path(path).stat().st_size
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(_BATCH_ROWS):
-            yield pa.Table.from_batches([batch]), size, 0
+    if part.at_once is None:
+        yield pq.ParquetFile(path).read(), size, 0
+        return
+    for rows in parquet.File(path).pieces(part.at_once):
+        yield rows, size, 0
 
 
 def _read_csv(path: str, part: Part) -> Read:

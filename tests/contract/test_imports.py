@@ -13,7 +13,8 @@ PACKAGE = ROOT / "exporter"
 # From the ground up. A module imports from the floors below its own; on one floor nobody imports from a neighbour,
 # but for the parts of a profile, which are built of each other.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("", "duration", "threads", "shards", "catalogue.family", "rows", "drift", "performance", "business"),
+    ("", "duration", "threads", "shards", "catalogue.family", "arrow"),
+    ("rows", "drift", "performance", "business"),
     (*(f"catalogue.{one}" for one in ("data", "drift", "performance", "tasks", "value", "windows")),),
     ("catalogue",),
     ("drift.sample", "performance.tables", "fields", "derive", "drift.resampling", "drift.detectors", "drift.features"),
@@ -44,7 +45,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("config", "schema", "segments"),
     ("profile", "profile.counts"),
     ("profile.numeric", "profile.categorical", "profile.kpi", "profile.serving", "profile.delay"),
-    ("profile.outcome",),
+    ("profile.columns",),
+    ("profile.outcome", "profile.tally"),
     ("profile.estimate",),
     ("profile.model",),
     ("profile.batch", "parts", "profile.sample"),
@@ -59,6 +61,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("evaluate.labels", "evaluate.limits", "evaluate.distributions"),
     ("evaluate.drift", "evaluate.performance", "evaluate.multivariate", "evaluate.estimation"),
     ("quality", "evaluate.business", "evaluate.serving", "evaluate.history", "evaluate.trend"),
+    ("sources.parquet",),
     ("sources", "sources.files", "store.tables", "tasks", "exposition"),
     ("collector",),
     ("store.transaction", "windows"),

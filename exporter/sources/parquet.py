@@ -1,0 +1,98 @@
+"""Rows of a Parquet file, read one column at a time when it is asked for, by any thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from exporter import arrow
+from exporter.rows import Bools
+
+_FEW = 500_000
+Table = Any  # a pyarrow.Table, or what is read as one
+
+
+class Unreadable(Exception):
+    """A file that cannot be read; one sentence."""
+
+
+class File:
+    """An open Parquet file. Each thread has its own reader; all read the same file, whatever its path is by now."""
+
+    def __init__(self, path: str):
+        self._source = pa.OSFile(path)
+        self._readers = threading.local()
+        first = pq.ParquetFile(self._source)
+        self.metadata = first.metadata
+        self.names = first.schema_arrow.names
+        self._texts = [field.name for field in first.schema_arrow if pa.types.is_string(field.type)]
+
+    def read(self, groups: list[int], name: str) -> pa.ChunkedArray:
+        """Return one column of some row groups; text as dictionaries."""
+        return self._reader().read_row_groups(groups, columns=[name], use_threads=False).column(name)
+
+    def _reader(self) -> pq.ParquetFile:
+        if not hasattr(self._readers, "own"):
+            texts = {"read_dictionary": self._texts}
+            self._readers.own = pq.ParquetFile(self._source, metadata=self.metadata, **texts)
+        return self._readers.own
+
+    def pieces(self, most: int) -> Iterator[Table]:
+        """Cut the file into row groups, several together up to `most` rows; a larger one is read in batches."""
+        some: list[int] = []
+        rows = 0
+        for number in range(self.metadata.num_row_groups):
+            length = self.metadata.row_group(number).num_rows
+            if some and rows + length > most:
+                yield self._rows(some, rows)
+                some, rows = [], 0
+            if length > 2 * most:
+                large = pq.ParquetFile(self._source, metadata=self.metadata, buffer_size=2**20, pre_buffer=False)
+                yield from (pa.Table.from_batches([one]) for one in large.iter_batches(most, row_groups=[number]))
+            else:
+                some, rows = [*some, number], rows + length
+        if some:
+            yield self._rows(some, rows)
+
+    def _rows(self, groups: list[int], rows: int) -> Table:
+        """Return row groups to be read as needed; few values at once, which takes less time than column by column."""
+        return (
+            self._reader().read_row_groups(groups, use_threads=False)
+            if rows * len(self.names) < _FEW
+            else Rows(self, groups, rows)
+        )
+
+
+class Rows:
+    """Some row groups of a file, read as far as needed; what is used of a `pyarrow.Table` here, and no more of it."""
+
+    def __init__(self, file: File, groups: list[int], rows: int, kept: Bools | None = None):
+        self._file = file
+        self._groups = groups
+        self._rows = rows
+        self._kept = kept
+        self.column_names: list[str] = file.names
+
+    def __len__(self) -> int:
+        return self._rows if self._kept is None else int(self._kept.sum())
+
+    def __getitem__(self, name: str) -> pa.ChunkedArray:
+        """Read a column; raises Unreadable."""
+        try:
+            found = self._file.read(self._groups, name)
+        except (OSError, pa.ArrowException) as error:
+            raise Unreadable((str(error).splitlines() or [type(error).__name__])[0]) from error
+        return found if self._kept is None else found.filter(arrow.mask(self._kept))
+
+    def filter(self, kept: pa.Array) -> Rows:
+        """Return some of the rows."""
+        chosen = arrow.bools(kept).copy()
+        if self._kept is not None:
+            whole = self._kept.copy()
+            whole[whole] = chosen
+            chosen = whole
+        return Rows(self._file, self._groups, self._rows, chosen)
