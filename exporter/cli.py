@@ -119,6 +119,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--model", metavar="M", help="this model only")
     run.add_argument("--at", type=_moment, metavar="RFC3339", help="as of this time instead of now")
     run.add_argument("--format", choices=("prometheus", "json"), default="prometheus", help="form of the output")
+    audit = add("audit", export_audit, [config], "print the audit log: configurations, baselines, decisions, approvals")
+    audit.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="form of the output")
+    for name in ("from", "to"):
+        text = "no entries before this time" if name == "from" else "only entries before this time"
+        audit.add_argument(f"--{name}", dest=f"{name}_", type=_moment, metavar="RFC3339", help=text)
+    audit.add_argument("--verify", action="store_true", help="print no entries, but whether the chain is whole")
+    audit.add_argument("--expect", metavar="HASH", help="with --verify: an entry's hash, noted earlier, must be in it")
     demo = add("demo", run_demo, [web], "run the bundled real example, live")
     demo.add_argument("--speed", type=float, default=1.0, metavar="X", help="let time in the log pass X times as fast")
     demo.add_argument("--directory", type=Path, metavar="D", help="keep log, store and configuration here")
@@ -260,6 +267,28 @@ def run_once(arguments: argparse.Namespace) -> int:
         only = Filter(models=frozenset(model.name for model in models))
         print(board.page(openmetrics=False, compressed=False, only=only).body.decode(), end="")
     return 0 if good else MISTAKE
+
+
+def export_audit(arguments: argparse.Namespace) -> int:
+    """Print the audit log, or check it: exit 1 where it was changed."""
+    from exporter.audit import Chain, between, csv_lines, json_lines
+    from exporter.store import Store, audit
+
+    store = Store(load(arguments.config).config.store.url)
+    if arguments.verify:
+        chain = Chain()
+        with store.transaction() as tx:
+            end = audit.head(tx)
+        for entry in audit.entries(store.transaction):
+            chain.add(entry)
+        chain.end(*end)
+        wrong = chain.wrong(arguments.expect)
+        print(wrong or f"{chain.count} entries, unbroken; the last hash is {chain.last}")
+        return MISTAKE if wrong else 0
+    found = between(audit.entries(store.transaction), arguments.from_, arguments.to_)
+    for line in (csv_lines if arguments.format == "csv" else json_lines)(found):
+        sys.stdout.write(line)
+    return 0
 
 
 def run_demo(arguments: argparse.Namespace) -> int:

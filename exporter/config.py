@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from exporter.consistency import Place, conflicts
 from exporter.fields import Settings
 from exporter.mistakes import MISSING, Lines, Mistake, Wrong, explain, mend
+from exporter.retrain import secrets
 from exporter.settings import Config, Model, Source, Store
 
 _ALTERNATIVES = ({"every", "cron"}, {"max", "increase"})
@@ -72,6 +73,8 @@ def _parse(text: str, path: Path) -> tuple[Config, Lines]:
     base = path.resolve().parent
     store, unreadable = _store(config.store, base) if config is not None else (Store(), [])
     mistakes += [lines.mistake(one) for one in (*wrong, *own, *unreadable)]
+    for number, (model, own) in models.items():
+        mistakes += [lines.mistake(one, of_model=True) for one in _secrets(number, model, own, base)]
     if config is None or mistakes:
         raise ConfigError(sorted(set(mistakes), key=lambda mistake: (mistake.line, mistake.message)))
     return _absolute(config, store, base), lines
@@ -196,6 +199,17 @@ def _store(store: Store, base: Path) -> tuple[Store, list[Wrong]]:
     if url.startswith(prefix) and not url.startswith("sqlite:////") and url != "sqlite:///:memory:":
         url = prefix + str(base / url.removeprefix(prefix))
     return store.model_copy(update={"url": url, "url_file": None}), []
+
+
+def _secrets(number: int, model: Model | None, wrong: list[Wrong], base: Path) -> list[Wrong]:
+    """Find the secrets of retraining that cannot be read."""
+    retrain = model.retrain if model is not None and not any("retrain" in one.place for one in wrong) else None
+    if retrain is None or retrain.action is None or retrain.mode == "off":
+        return []
+    return [
+        Wrong(("models", number, "retrain", "action", *place), sentence)
+        for place, sentence in secrets.unusable(retrain.action, base)
+    ]
 
 
 def model_named(config: Config, name: str) -> Model:

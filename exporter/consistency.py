@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 from exporter import duration
 from exporter.fields import nearest
 from exporter.performance.metrics import METRICS, SIGNED, is_known
+from exporter.retrain.settings import ALERTS
 from exporter.settings import Config, Model
 
 Place = tuple[str | int, ...]
@@ -24,7 +26,7 @@ class Conflict(NamedTuple):
 
 def conflicts(model: Model) -> list[Conflict]:
     """Return everything in a model's settings that cannot hold together."""
-    return [*_windows(model), *_columns(model), *_metrics(model), *_business(model), *_serving(model)]
+    return [*_windows(model), *_columns(model), *_metrics(model), *_business(model), *_serving(model), *_retrain(model)]
 
 
 def _windows(model: Model) -> Iterator[Conflict]:
@@ -132,12 +134,28 @@ def _serving(model: Model) -> Iterator[Conflict]:
             yield Conflict(place, "name the column of the latency: columns.latency: {column: ..., unit: ms}")
 
 
+def _retrain(model: Model) -> Iterator[Conflict]:
+    own, place = model.retrain, ("retrain", "mode")
+    if own is None or own.mode == "off":
+        return
+    if own.when is None:
+        yield Conflict(place, f"mode {own.mode} listens to alerts: name them, when: {{alerts: [ModelPerformanceLow]}}")
+        return
+    if own.mode in {"approve", "automatic"} and own.action is None:
+        message = f"mode {own.mode} needs an action: http: {{url: ...}} or command: [...]; or write mode: dry_run"
+        yield Conflict(place, message, (("retrain", "action"),))
+    if own.outcome == "exit" and own.action is not None and own.action.command is None:
+        message = "only a command exits: write callback, or none where nobody reports"
+        yield Conflict(("retrain", "outcome"), message, (("retrain", "action"),))
+    if own.when.min_labels and model.columns.label is None:
+        message = "the model has no labels: name columns.label, or leave min_labels out"
+        yield Conflict(("retrain", "when", "min_labels"), message, (("columns", "label"),))
+    for number, name in enumerate(own.when.alerts):
+        slip = name not in ALERTS and difflib.get_close_matches(name, ALERTS, 1, 0.85)
+        if slip:
+            yield Conflict(("retrain", "when", "alerts", number), f"no alert is called {name}; did you mean {slip[0]}?")
+
+
 def not_computed(config: Config) -> list[str]:
     """Name each setting that this version reads but does not act on, so that nobody takes its silence for health."""
-    found = [f"sinks.{name}" for name in config.sinks]
-    for model in config.models:
-        present = {
-            "retrain": model.retrain,
-        }
-        found += [f"{model.name}: {key}" for key, value in present.items() if value]
-    return found
+    return [f"sinks.{name}" for name in config.sinks]

@@ -25,7 +25,7 @@ from exporter.schema import SchemaError
 from exporter.settings import Model, Source
 from exporter.sources import files
 from exporter.sources.files import Chunk, Unreadable
-from exporter.store import Store, Transaction
+from exporter.store import Store, Transaction, audit
 from exporter.store.tables import Bucket
 from exporter.tasks import SourceRecord, Task, TaskError
 from exporter.windows import Windows, frames
@@ -152,6 +152,8 @@ class Ingest:
                 self._windows = None
                 log.info("model %s: new baseline %s: the log is read from its start", model.name, made.hash)
             tx.set_baseline(model.name, fingerprint, text, counts)
+            adopted = {"baseline": made.hash, "rows": len(table), "files": found, "version": self.version}
+            audit.append(tx, time.time(), "baseline.adopted", adopted, model.name, "exporter")
         for column, reason in made.schema.skipped.items():
             log.warning("model %s: column %s is not monitored: %s", model.name, column, reason)
         return self._use(made)

@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import IO, Any
 from weakref import WeakSet
 
-from exporter import __version__
+from exporter import __version__, config_audit
 from exporter.collector import Board
 from exporter.config import ConfigError, Loaded, load
 from exporter.consistency import not_computed
 from exporter.monitor import Monitor
 from exporter.readings import Readings
+from exporter.retrain.desk import Desk
+from exporter.retrain.worker import Worker
 from exporter.scheduler import Scheduler, interval, unusable
+from exporter.segments import ALL
 from exporter.settings import Model, Retention
 from exporter.shards import Shard
 from exporter.store import Store, StoreError
@@ -44,6 +47,8 @@ class Service:
         self._shown: WeakSet[Monitor] = WeakSet()
         self._turns: dict[str, threading.Lock] = defaultdict(threading.Lock)
         self._scheduler = Scheduler(self._skipped)
+        self.desk = Desk(self.store)
+        self._retraining = Worker(self.store, self.board, self.desk, self._mature_labels)
         self._reload_lock = threading.Lock()
         self._stopping = False
         self._reloaded = time.time()
@@ -55,11 +60,13 @@ class Service:
         """Run every model at once and then on its schedule."""
         self._scheduler.start()
         self._adopt(self.loaded)
+        self._retraining.start()
 
     def stop(self, seconds: float = 5.0) -> bool:
         """Stop in good order: no new run, a while for the running ones; return whether all have ended."""
         self._stopping = True
-        if not self._scheduler.stop(seconds):
+        ended = self._retraining.stop(seconds)
+        if not self._scheduler.stop(seconds) or not ended:
             return False
         self.store.close()
         if self._lock_file is not None:
@@ -77,6 +84,7 @@ class Service:
             except (ConfigError, StoreError, ValueError) as error:
                 self._reload_good, self.reload_error = False, str(error)
                 log.error("reload: the running configuration stays: %s", error)
+                config_audit.refused(self.store, self.loaded.path, time.time())
             else:
                 self._reload_good, self.reload_error, self._reloaded = True, "", time.time()
                 log.info("reload: configuration %s is in force", loaded.hash)
@@ -88,6 +96,7 @@ class Service:
         models = [model for model in config.models if self.shard.owns(model.name)]
         if wrong := unusable(config):
             raise ConfigError([loaded.lines.mistake(one, of_model=True) for one in wrong])
+        config_audit.loaded(self.store, loaded, time.time())
         for key in not_computed(config):
             log.warning("%s is read, but this version does not compute it", key)
         old, retention = self.monitors, config.store.retention
@@ -101,12 +110,20 @@ class Service:
             self.board.remove(name)
         self.board.limit = config.series_limit
         self.loaded = loaded
+        self.desk.configure(config.models, loaded.path.resolve().parent)
         for name, monitor in new.items():
             self._scheduler.set(name, monitor.model.schedule, partial(self._run, monitor))
 
     def _monitor(self, model: Model, retention: Retention) -> Monitor:
         every = interval(model.schedule)
         return Monitor(model, self.store, self.board, retention.profiles, every, results=retention.results)
+
+    def _mature_labels(self, name: str) -> int | None:
+        """Return the labelled rows that performance is judged on, of the longest window; None before the first run."""
+        monitor = self.monitors.get(name)
+        rows = monitor.results().get("model_window_rows", []) if monitor is not None else []
+        own = [one.value for one in rows if one.labels[3:] == (ALL, "labelled")]
+        return int(max(own)) if own else None
 
     def _run(self, monitor: Monitor) -> None:
         name = monitor.model.name
@@ -173,6 +190,7 @@ class Service:
             "model": name,
             "task": monitor.model.task,
             "baseline": monitor.baseline.hash if monitor.baseline else None,
+            "retrain": monitor.model.retrain.mode if monitor.model.retrain else None,
             "next_run": self._scheduler.next_run(name),
             "tasks": {
                 task: {

@@ -19,6 +19,7 @@ from exporter.business.settings import Kpi
 from exporter.drift.settings import Drift, Rate
 from exporter.fields import Levels, Ratio, Seconds, Settings, Severity, Wait, WholeSeconds, Zone, level, whole_seconds
 from exporter.performance.metrics import LOWER_IS_BETTER, METRICS
+from exporter.retrain.settings import Retrain
 from exporter.rows import canonical
 
 Task = Literal["binary", "multiclass", "regression"]
@@ -275,7 +276,7 @@ class Model(Settings):
     quality: Quality = Quality()
     business: tuple[Kpi, ...] = ()
     serving: Serving = Serving()
-    retrain: dict[str, Any] = Field(default_factory=dict)
+    retrain: Retrain | None = None
 
     @property
     def bucket_seconds(self) -> int:

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from exporter.catalogue import data, drift, performance, tasks, value, windows
+from exporter.catalogue import data, drift, performance, retrain, tasks, value, windows
 from exporter.catalogue.family import Family
 
 __all__ = ["FAMILIES", "Family"]
 
 FAMILIES: dict[str, Family] = {
-    family.name: family for own in (windows, drift, data, performance, value, tasks) for family in own.FAMILIES
+    family.name: family for own in (windows, drift, data, performance, value, retrain, tasks) for family in own.FAMILIES
 }

@@ -10,10 +10,21 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from exporter.store.tables import TABLES, Due, Pending, Prediction, StoreError
+from exporter.store import audit, retraining
+from exporter.store.tables import TABLES, Due, Pending, Prediction, StoreBusy, StoreError
 from exporter.store.transaction import Transaction
 
-__all__ = ["Due", "Pending", "Prediction", "Store", "StoreError", "Transaction"]
+__all__ = [
+    "Due",
+    "Pending",
+    "Prediction",
+    "Store",
+    "StoreBusy",
+    "StoreError",
+    "Transaction",
+    "audit",
+    "retraining",
+]
 
 
 class Store:
@@ -28,7 +39,7 @@ class Store:
             if self._sqlite:
                 options["connect_args"] = {"timeout": 60, "check_same_thread": False}
             self._engine = sa.create_engine(parsed, **options)
-            self._lock = threading.RLock() if self._sqlite else contextlib.nullcontext()
+            self._lock = threading.RLock() if self._sqlite else None
             if self._sqlite:
                 sa.event.listen(self._engine, "connect", _tune_sqlite)
                 sa.event.listen(self._engine, "begin", _begin_sqlite)
@@ -40,11 +51,23 @@ class Store:
             raise StoreError(f"store.url {_without_password(url)}: cannot be opened: {reason}") from error
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        """Do everything inside or nothing."""
-        with self._lock, self._engine.begin() as connection:
+    def transaction(self, wait: float | None = None) -> Iterator[Transaction]:
+        """Do everything inside or nothing; raise StoreBusy where others write for longer than `wait` seconds."""
+        with self._turn(wait), self._engine.begin() as connection:
             insert: Any = sqlite.insert if self._sqlite else postgresql.insert
             yield Transaction(connection, insert)
+
+    @contextlib.contextmanager
+    def _turn(self, wait: float | None) -> Iterator[None]:
+        if self._lock is None:
+            yield
+            return
+        if not self._lock.acquire(timeout=-1 if wait is None else wait):
+            raise StoreBusy(f"the store was busy for {wait:g} s")
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def bytes(self) -> int:
         """Return the size on disk."""
@@ -53,7 +76,7 @@ class Store:
             if self._sqlite
             else "SELECT pg_database_size(current_database())"
         )
-        with self._lock, self._engine.begin() as connection:
+        with self._turn(None), self._engine.begin() as connection:
             return int(connection.execute(sa.text(query)).scalar_one())
 
     def close(self) -> None:

@@ -9,7 +9,9 @@ import sqlalchemy as sa
 from exporter.profile.counts import Counts
 
 TABLES = sa.MetaData()
-SCHEMA_VERSION = "3"
+SCHEMA_VERSION = "4"
+# Versions whose tables are as they are now, but for those that came since and are made where they are missing.
+LIKE_NOW = frozenset({"3"})
 
 
 def _key(name: str, kind: Any = sa.Text) -> sa.Column[Any]:
@@ -103,6 +105,10 @@ OF_A_MODEL = (BASELINE, BUCKET, SAMPLE, DAY, PREDICTION, PENDING, POSITION, COUN
 
 class StoreError(Exception):
     """A store that cannot be used; one sentence with the mend."""
+
+
+class StoreBusy(Exception):
+    """A store that others write to for now: come again."""
 
 
 Key = tuple[str, str, int]  # version, segment, start of the bucket

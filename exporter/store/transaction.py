@@ -13,6 +13,7 @@ from exporter.store.tables import (
     BUCKET,
     COUNTER,
     DAY,
+    LIKE_NOW,
     META,
     NEWEST,
     OF_A_MODEL,
@@ -39,6 +40,10 @@ class Transaction:
         self.connection = connection
         self._insert = insert
 
+    def insert(self, table: sa.Table) -> Any:
+        """Begin an INSERT of this database, which knows ON CONFLICT."""
+        return self._insert(table)
+
     def _upsert(self, table: sa.Table, rows: list[dict[str, Any]], **update: Any) -> None:
         """Insert rows; where the key is there already, set `update` (given the excluded row's columns)."""
         if not rows:
@@ -53,6 +58,8 @@ class Transaction:
         found = self.connection.execute(sa.select(META.c.value).where(META.c.key == "schema")).scalar()
         if found is None:
             self.connection.execute(sa.insert(META), [{"key": "schema", "value": SCHEMA_VERSION}])
+        elif found in LIKE_NOW:
+            self.connection.execute(sa.update(META).where(META.c.key == "schema").values(value=SCHEMA_VERSION))
         elif found != SCHEMA_VERSION:
             raise StoreError(
                 f"the store has schema {found}, this version needs {SCHEMA_VERSION}: "

@@ -7,7 +7,7 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from exporter.service import Service
-from exporter.web import api, metrics, pages
+from exporter.web import api, metrics, pages, retraining, writes
 
 
 def create(service: Service, lifecycle: bool = False) -> Flask:
@@ -17,6 +17,8 @@ def create(service: Service, lifecycle: bool = False) -> Flask:
     app.register_blueprint(metrics.blueprint(service.board))
     app.register_blueprint(api.blueprint(service))
     app.register_blueprint(pages.blueprint(service))
+    app.register_blueprint(retraining.blueprint(service))
+    app.register_blueprint(writes.blueprint(service))
 
     @app.get("/-/healthy")
     def healthy() -> str:

@@ -58,7 +58,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     for name in ("credit", "prices"):
         write_all(folder, name, time.time())
     (folder / "prices" / "predictions" / "broken.parquet").write_bytes(b"no")
-    config = write_config(folder, model("credit", retrain={"x": 1}), model("prices", framework="<b>own</b>"))
+    config = write_config(folder, model("credit"), model("prices", framework="<b>own</b>"), sinks={"mlflow": {}})
     with Serving(config, unused_port()) as serving:
         yield serving.ready()
         assert serving.stop() == 0
@@ -270,7 +270,7 @@ def test_api_status(server: Serving) -> None:
     assert data["config"]["file"] == str(server.config)
     assert re.fullmatch("[0-9a-f]{16}", data["config"]["hash"])
     assert data["config"]["last_reload_successful"] is True
-    assert data["not_computed"] == ["credit: retrain"]
+    assert data["not_computed"] == ["sinks.mlflow"]
     assert [one["model"] for one in data["models"]] == ["credit", "prices"]
 
 
@@ -303,7 +303,7 @@ def test_landing_page_in_a_browser(server: Serving, browse: Callable[[str, str],
     assert page.count(">up</span>") == 5
     assert page.count(">down</span>") == 1
     assert "broken.parquet: cannot be read" in page
-    assert "credit: retrain is configured, but this version does not compute it." in page
+    assert "sinks.mlflow is configured, but this version does not compute it." in page
     assert page.count(">never</td>") == 1  # the ingest that has a broken file
     links = set(re.findall(r'href="([^"]+)"', page))
     assert {"metrics", "-/healthy", "-/ready", "api/v1/status"} <= links

@@ -490,10 +490,10 @@ def test_check_counts_rows_that_cannot_be_used(copied: Path) -> None:
 
 def test_check_names_what_is_not_computed(copied: Path) -> None:
     """As a warning: it is no mistake."""
-    write_config(copied.parent, model("credit", retrain={"mode": "approve"}))
+    write_config(copied.parent, model("credit"), sinks={"mlflow": {}})
     found = cli("check", "--config.file", copied)
     assert found.returncode == 0
-    assert found.stderr == "warning: credit: retrain is read, but this version does not compute it\n"
+    assert found.stderr == "warning: sinks.mlflow is read, but this version does not compute it\n"
 
 
 def test_check_of_no_log_yet(copied: Path) -> None:

@@ -1,0 +1,1 @@
+"""Retraining: alerts -> decision -> action, each step in the store."""
