@@ -13,7 +13,7 @@ RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/model-expor
 COPY pyproject.toml constraints.txt ./
 # The dependencies alone: this layer, by far the largest, stays the same while only the code changes.
 # The libraries' own test suites, a fifth of their size, are never imported.
-RUN /opt/build/bin/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > requirements.txt \
+RUN /opt/build/bin/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *p['optional-dependencies']['postgresql'], sep='\n')" > requirements.txt \
  && /opt/build/bin/pip --python /opt/model-exporter/bin/python install -c constraints.txt -r requirements.txt \
  && find /opt/model-exporter/lib -type d -name tests -prune -exec rm -r {} +
 

@@ -25,7 +25,7 @@ from exporter.schema import SchemaError
 from exporter.settings import Model, Source
 from exporter.sources import files
 from exporter.sources.files import Chunk, Unreadable
-from exporter.store import Store, Transaction, audit
+from exporter.store import Store, StoreError, Transaction, audit
 from exporter.store.tables import Bucket
 from exporter.tasks import SourceRecord, Task, TaskError
 from exporter.windows import Windows, frames
@@ -93,8 +93,9 @@ class Ingest:
                 stored, newest = tx.counters(model.name), tx.newest(model.name)
             counters = {(version, *kind): 0 for version in versions for kind in ledger.COUNTERS}
             counters |= {(version, name, reason): value for version, name, reason, value in stored}
-        except Exception:
-            log.exception("model %s: the store cannot be read", model.name)
+        except Exception as error:
+            known = isinstance(error, StoreError)
+            log.error("model %s: the store cannot be read: %s", model.name, error, exc_info=not known)
             counters, newest = {}, {}
         for (version, name, reason), value in counters.items():
             if versions and version not in {*versions, ""}:
@@ -188,6 +189,8 @@ class Ingest:
         for path, group in groupby(chunks, key=lambda chunk: chunk.path):
             try:
                 changed = self._read_path(baseline, source, path, group, limits)
+            except StoreError:  # no fault of this file, and the next ones would fare no better
+                raise
             except Exception as error:
                 error = TaskError("source", f"cannot be read: {error}") if isinstance(error, Unreadable) else error
                 known = isinstance(error, TaskError)

@@ -27,7 +27,7 @@ from exporter.ingest import Ingest
 from exporter.quality import quality
 from exporter.readings import Readings
 from exporter.settings import Model
-from exporter.store import Store
+from exporter.store import Store, StoreError
 from exporter.tasks import SourceRecord, Task, TaskError
 from exporter.whole_rows import WholeRows
 
@@ -172,6 +172,10 @@ class Monitor:
             ended = True
         except TaskError as error:
             task.failures[error.reason] += 1
+            self.notes[name] = str(error)
+            log.error("model %s: task %s: %s", self.model.name, name, error)
+        except StoreError as error:
+            task.failures["store"] += 1
             self.notes[name] = str(error)
             log.error("model %s: task %s: %s", self.model.name, name, error)
         except Exception as error:

@@ -149,7 +149,8 @@ def _tasks() -> list[Any]:
         lines(
             "Why did runs fail?",
             "Failures within runs an hour, by reason; the table above names the task. source: it could not be read. "
-            "data: what was read makes no sense. compute: a mistake in the exporter, please report it.",
+            "data: what was read makes no sense. store: the database could not be used. "
+            "compute: a mistake in the exporter, please report it.",
             "suffix: /h",
             [Query(rate("model_task_failures_total", "reason", 3600), "{{reason}}")],
             soft=(0, 1),

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from exporter.store import audit, retraining
+from exporter.store.connect import is_trouble, make_engine, read_url, sentence
 from exporter.store.tables import TABLES, Due, Pending, Prediction, StoreBusy, StoreError
 from exporter.store.transaction import Transaction
 
@@ -26,36 +27,41 @@ __all__ = [
     "retraining",
 ]
 
+_MAKING = 0x6D6F64656C  # the advisory lock of those who make tables: two who start at once would fail
+
 
 class Store:
     """The whole store; safe for threads."""
 
     def __init__(self, url: str):
+        self.url = read_url(url)
+        self._sqlite = self.url.get_backend_name() == "sqlite"
+        self._engine = make_engine(self.url)
+        self._lock = threading.RLock() if self._sqlite else None
         try:
-            parsed = sa.make_url(url)
-            self._sqlite = parsed.get_backend_name() == "sqlite"
-            memory = self._sqlite and parsed.database in {None, "", ":memory:"}
-            options: dict[str, Any] = {"poolclass": sa.StaticPool} if memory else {}
-            if self._sqlite:
-                options["connect_args"] = {"timeout": 60, "check_same_thread": False}
-            self._engine = sa.create_engine(parsed, **options)
-            self._lock = threading.RLock() if self._sqlite else None
-            if self._sqlite:
-                sa.event.listen(self._engine, "connect", _tune_sqlite)
-                sa.event.listen(self._engine, "begin", _begin_sqlite)
             with self.transaction() as tx:
+                if not self._sqlite:
+                    _check_encoding(tx.connection)
+                    tx.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MAKING)))
                 TABLES.create_all(tx.connection)
                 tx.check_schema()
-        except (sa.exc.SQLAlchemyError, ImportError) as error:
-            reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-            raise StoreError(f"store.url {_without_password(url)}: cannot be opened: {reason}") from error
+        except sa.exc.SQLAlchemyError as error:
+            raise StoreError(sentence(self.url, error)) from error
 
     @contextlib.contextmanager
     def transaction(self, wait: float | None = None) -> Iterator[Transaction]:
-        """Do everything inside or nothing; raise StoreBusy where others write for longer than `wait` seconds."""
-        with self._turn(wait), self._engine.begin() as connection:
-            insert: Any = sqlite.insert if self._sqlite else postgresql.insert
-            yield Transaction(connection, insert)
+        """Do everything inside or nothing.
+
+        Raises StoreBusy where others write for longer than `wait` seconds, StoreError where the database cannot.
+        """
+        insert: Any = sqlite.insert if self._sqlite else postgresql.insert
+        try:
+            with self._turn(wait), self._engine.begin() as connection:
+                yield Transaction(connection, insert)
+        except sa.exc.SQLAlchemyError as error:
+            if is_trouble(error):
+                raise StoreError(sentence(self.url, error)) from error
+            raise
 
     @contextlib.contextmanager
     def _turn(self, wait: float | None) -> Iterator[None]:
@@ -76,26 +82,15 @@ class Store:
             if self._sqlite
             else "SELECT pg_database_size(current_database())"
         )
-        with self._turn(None), self._engine.begin() as connection:
-            return int(connection.execute(sa.text(query)).scalar_one())
+        with self.transaction() as tx:
+            return int(tx.connection.execute(sa.text(query)).scalar_one())
 
     def close(self) -> None:
         """Give up all connections."""
         self._engine.dispose()
 
 
-def _tune_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-65536"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _without_password(url: str) -> str:
-    try:
-        return sa.make_url(url).render_as_string(hide_password=True)
-    except sa.exc.ArgumentError:
-        return "(not a database URL)"
+def _check_encoding(connection: sa.Connection) -> None:
+    found = connection.execute(sa.text("SHOW server_encoding")).scalar_one()
+    if found != "UTF8":
+        raise StoreError(f"store.url: the database's encoding is {found}: make one with ENCODING 'UTF8'")

@@ -14,17 +14,41 @@ SCHEMA_VERSION = "4"
 LIKE_NOW = frozenset({"3"})
 
 
-def _key(name: str, kind: Any = sa.Text) -> sa.Column[Any]:
+class Text(sa.TypeDecorator[str]):
+    """Text of any characters, ordered by code points, as Python orders it.
+
+    PostgreSQL would order it by a locale, and takes no zero character: there 0 and 1 are written as 1 1 and 1 2, which
+    keeps the order.
+    """
+
+    impl = sa.Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        return dialect.type_descriptor(sa.Text(collation="C") if dialect.name == "postgresql" else sa.Text())
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        if value is None or dialect.name != "postgresql":
+            return value
+        return value.replace("\1", "\1\2").replace("\0", "\1\1")
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        if value is None or dialect.name != "postgresql" or "\1" not in value:
+            return value
+        return value.replace("\1\1", "\0").replace("\1\2", "\1")
+
+
+def _key(name: str, kind: Any = Text) -> sa.Column[Any]:
     return sa.Column(name, kind, primary_key=True)
 
 
-META = sa.Table("meta", TABLES, _key("key"), sa.Column("value", sa.Text, nullable=False))
+META = sa.Table("meta", TABLES, _key("key"), sa.Column("value", Text, nullable=False))
 BASELINE = sa.Table(
     "baseline",
     TABLES,
     _key("model"),
-    sa.Column("fingerprint", sa.Text, nullable=False),
-    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("fingerprint", Text, nullable=False),
+    sa.Column("text", Text, nullable=False),
     sa.Column("counts", sa.LargeBinary, nullable=False),
 )
 BUCKET = sa.Table(
@@ -51,22 +75,22 @@ DAY = sa.Table(
     _key("version"),
     _key("number", sa.BigInteger),
     sa.Column("changed", sa.Boolean, nullable=False),
-    sa.Column("text", sa.Text),
+    sa.Column("text", Text),
 )
 PREDICTION = sa.Table(
     "prediction",
     TABLES,
     _key("model"),
     _key("id"),
-    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("version", Text, nullable=False),
     sa.Column("bucket", sa.BigInteger, nullable=False),
     sa.Column("timestamp", sa.BigInteger, nullable=False),
     sa.Column("output", sa.LargeBinary, nullable=False),
     sa.Column("slices", sa.LargeBinary, nullable=False),
     sa.Column("label", sa.Float(53)),
     sa.Column("label_time", sa.BigInteger),
-    sa.Column("columns", sa.Text),
-    sa.Column("outcome", sa.Text),
+    sa.Column("columns", Text),
+    sa.Column("outcome", Text),
     sa.Index("prediction_age", "model", "bucket"),
     sqlite_with_rowid=False,
 )
@@ -77,7 +101,7 @@ PENDING = sa.Table(
     _key("id"),
     sa.Column("label", sa.Float(53), nullable=False),
     sa.Column("label_time", sa.BigInteger, nullable=False),
-    sa.Column("outcome", sa.Text),
+    sa.Column("outcome", Text),
     sqlite_with_rowid=False,
 )
 POSITION = sa.Table(
@@ -86,7 +110,7 @@ POSITION = sa.Table(
     _key("model"),
     _key("source"),
     _key("path"),
-    sa.Column("value", sa.Text, nullable=False),
+    sa.Column("value", Text, nullable=False),
 )
 COUNTER = sa.Table(
     "counter",

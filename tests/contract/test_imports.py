@@ -66,7 +66,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("sources.parquet",),
     ("sources", "sources.files", "store.tables", "tasks", "exposition"),
     ("collector",),
-    ("store.transaction", "windows"),
+    ("store.connect", "store.transaction", "windows"),
     ("store.audit",),
     ("store.retraining",),
     ("store",),
@@ -86,7 +86,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 ROOMS = {
-    "sqlalchemy": {"store", "store.tables", "store.transaction", "store.audit", "store.retraining"},
+    "sqlalchemy": {
+        *("store", "store.connect", "store.tables", "store.transaction"),
+        *("store.audit", "store.retraining"),
+    },
     "flask": {"web.api", "web.app", "web.metrics", "web.pages", "web.retraining", "web.writes"},
     "werkzeug": {"web.app", "web.metrics", "web.writes"},
     "waitress": {"web.app"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,10 @@ def page_of(monitor: Monitor, openmetrics: bool) -> dict[tuple[str, ...], float]
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_to_the_page(tmp_path: Path, name: str) -> None:
+def test_to_the_page(tmp_path: Path, new_url: Callable[[], str], name: str) -> None:
     """What pandas finds in the rows, by segment too; the same after a restart, and in both formats."""
     log = written(tmp_path, name)
-    own, url = settings(tmp_path, name), f"sqlite:///{tmp_path / 's.db'}"
+    own, url = settings(tmp_path, name), new_url()
     store = Store(url)
     monitor = Monitor(own, store, Board(), 10 * DAY, 60)
     assert monitor.run(NOON), monitor.notes

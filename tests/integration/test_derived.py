@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -139,10 +140,10 @@ def test_bounds_of_the_column_hold_for_what_is_derived(tmp_path: Path) -> None:
     assert {name: bounds[name] for name in AXES} == dict.fromkeys(AXES, 0.3) | {"vector.2": 0.4}
 
 
-def test_a_restart_keeps_transforms_and_counts(tmp_path: Path) -> None:
+def test_a_restart_keeps_transforms_and_counts(tmp_path: Path, new_url: Callable[[], str]) -> None:
     """From a store on disk; nothing of the log is read again, and the readings are the same."""
     model = write(tmp_path, new=0.25, shift=0.8)
-    url = f"sqlite:///{tmp_path}/s.db"
+    url = new_url()
     found = []
     for _ in range(2):
         store = Store(url)

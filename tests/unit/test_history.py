@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,9 @@ def run(own: Model, store: Store, now: float) -> dict[int, Day]:
     return dict(Days(own, store, 400 * 86400.0).known().get("1", {}))
 
 
-def test_a_day_is_described_once_it_is_over(folder: Path) -> None:
+def test_a_day_is_described_once_it_is_over(folder: Path, new_url: Callable[[], str]) -> None:
     """By its local hours: the day on which the clock changes has 23 of them."""
-    store, own = Store(f"sqlite:///{folder}/s.db"), model(folder)
+    store, own = Store(new_url()), model(folder)
     assert list(run(own, store, at(0, 23))) == []
     log = rows(1, 3)
     moments = log["time"].to_numpy().astype("datetime64[us]").astype(np.int64)
@@ -84,8 +85,8 @@ def test_a_day_is_described_once_it_is_over(folder: Path) -> None:
     store.close()
 
 
-def test_a_late_label_changes_its_day_alone(folder: Path) -> None:
-    store, own = Store(f"sqlite:///{folder}/s.db"), model(folder)
+def test_a_late_label_changes_its_day_alone(folder: Path, new_url: Callable[[], str]) -> None:
+    store, own = Store(new_url()), model(folder)
     before = run(own, store, at(3))
     log = rows(1, 3).to_pandas()
     late = log.iloc[150:200][["id", "label"]].assign(label_time=log["time"].iloc[150:200])
@@ -104,9 +105,9 @@ def test_a_late_label_changes_its_day_alone(folder: Path) -> None:
     store.close()
 
 
-def test_days_are_kept_for_as_long_as_results(folder: Path) -> None:
+def test_days_are_kept_for_as_long_as_results(folder: Path, new_url: Callable[[], str]) -> None:
     """Longer than the buckets that they were described from, and no longer than that."""
-    store, own = Store(f"sqlite:///{folder}/s.db"), model(folder)
+    store, own = Store(new_url()), model(folder)
     run(own, store, at(3))
     monitor = Monitor(own, store, Board(), 86400.0, 60.0)
     monitor.run(at(30))
@@ -119,7 +120,7 @@ def test_days_are_kept_for_as_long_as_results(folder: Path) -> None:
     store.close()
 
 
-def test_indicators_and_latencies_of_a_day(folder: Path) -> None:
+def test_indicators_and_latencies_of_a_day(folder: Path, new_url: Callable[[], str]) -> None:
     """A day has its indicators' values, and they and the latency are signals of it."""
     log = pq.read_table(folder / "log.parquet")
     ms = np.random.default_rng(5).lognormal(3, 0.5, len(log))
@@ -130,7 +131,7 @@ def test_indicators_and_latencies_of_a_day(folder: Path) -> None:
         {"name": "a day", "rate": {"of": "*", "per": "1d"}},
     ]
     own = model(folder, business=business, columns={"latency": {"column": "ms", "unit": "ms"}})
-    store = Store("sqlite:///:memory:")
+    store = Store(new_url())
     monitor = Monitor(own, store, Board(), 400 * 86_400, 60)
     assert monitor.run(at(1)), monitor.notes
     day = Days(own, store, 1e9).known()["1"][FIRST]
@@ -157,9 +158,9 @@ def test_a_day_comes_back_as_it_was() -> None:
     assert from_text(to_text(day)) == day
 
 
-def test_a_version_that_is_gone_has_no_readings(folder: Path) -> None:
+def test_a_version_that_is_gone_has_no_readings(folder: Path, new_url: Callable[[], str]) -> None:
     """Its days are kept; its series vanish with its rows."""
-    store, own = Store(f"sqlite:///{folder}/s.db"), model(folder).model_copy(update={"version": {"column": "release"}})
+    store, own = Store(new_url()), model(folder).model_copy(update={"version": {"column": "release"}})
     log = pq.read_table(folder / "log.parquet")
     log = pa.concat_tables([log, *(_moved(log, 3 * n, f"-{n}") for n in range(1, 7))])
     release = ["one"] * (len(log) - 300) + ["two"] * 300

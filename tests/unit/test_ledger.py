@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -154,8 +154,8 @@ def settle(store: Store, task: str, now: float = FAR) -> ledger.Deltas:
 
 
 @pytest.fixture
-def store() -> Iterator[Store]:
-    own = Store("sqlite:///:memory:")
+def store(new_url: Callable[[], str]) -> Iterator[Store]:
+    own = Store(new_url())
     yield own
     own.close()
 
@@ -188,12 +188,12 @@ def arrivals(draw):
     return task, log, news, draw(st.permutations(events))
 
 
-@given(arrivals())
+@given(drawn=arrivals())
 @hypothesis_settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-def test_any_order_repetition_and_correction_ends_in_the_same_counts(drawn):
+def test_any_order_repetition_and_correction_ends_in_the_same_counts(new_url, drawn):
     """The last label of each prediction counts, once; as if all had come at once."""
     task, log, news, events = drawn
-    store = Store("sqlite:///:memory:")
+    store = Store(new_url())
     deltas: ledger.Deltas = {}
     for kind, what in [*events, ("settle", FAR)]:
         if kind == "log":
@@ -211,12 +211,12 @@ def test_any_order_repetition_and_correction_ends_in_the_same_counts(drawn):
     store.close()
 
 
-@given(st.sampled_from(TASKS), st.permutations(range(ROWS)), st.integers(0, ROWS))
+@given(task=st.sampled_from(TASKS), rows=st.permutations(range(ROWS)), cut=st.integers(0, ROWS))
 @hypothesis_settings(max_examples=30)
-def test_labels_in_the_log_itself_count_as_labels_of_their_own(task, rows, cut):
+def test_labels_in_the_log_itself_count_as_labels_of_their_own(new_url, task, rows, cut):
     """Known at once, or only when the row comes a second time with its label: the same counts."""
     log = log_of(task)
-    at_once, later = Store("sqlite:///:memory:"), Store("sqlite:///:memory:")
+    at_once, later = Store(new_url()), Store(new_url())
     add_log(at_once, task, log)
     add_log(later, task, without_labels(log.take(np.array(rows[:cut], np.int64))))
     add_log(later, task, log.take(rows))
@@ -415,9 +415,9 @@ with store.transaction() as tx:
 """
 
 
-def test_a_killed_process_leaves_the_file_as_it_was(tmp_path):
+def test_a_killed_process_leaves_the_store_as_it_was(new_url):
     """A process that ends inside a transaction, for real."""
-    url = f"sqlite:///{tmp_path / 'store.db'}"
+    url = new_url()
     log = log_of("binary")
     store = Store(url)
     add_log(store, "binary", without_labels(log[:5]))

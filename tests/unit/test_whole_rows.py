@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -71,9 +72,9 @@ def of(found: Readings, family: str) -> dict[tuple[str, ...], float]:
     return {one.labels[3:]: one.value for one in found.get(f"model_multivariate_drift_{family}", [])}
 
 
-def test_rows_that_no_longer_go_together_are_seen(folder: Path) -> None:
+def test_rows_that_no_longer_go_together_are_seen(folder: Path, new_url: Callable[[], str]) -> None:
     """By whole rows alone: each feature is as it was. A second monitor on the same store says the same."""
-    store = Store("sqlite:///:memory:")
+    store = Store(new_url())
     monitor = Monitor(model(folder), store, Board(), 90 * 86400.0, 60.0)
     assert monitor.run(at(DAYS + 1))
     quiet = monitor.results()
@@ -91,9 +92,9 @@ def test_rows_that_no_longer_go_together_are_seen(folder: Path) -> None:
     store.close()
 
 
-def test_a_window_is_judged_when_it_has_moved(folder: Path) -> None:
+def test_a_window_is_judged_when_it_has_moved(folder: Path, new_url: Callable[[], str]) -> None:
     """By a 24th of its length: a run between two such moments shows what was said before."""
-    store = Store("sqlite:///:memory:")
+    store = Store(new_url())
     monitor = Monitor(model(folder), store, Board(), 90 * 86400.0, 60.0)
     scores = []
     for minutes in (0, 20, 59, 61):
@@ -103,7 +104,7 @@ def test_a_window_is_judged_when_it_has_moved(folder: Path) -> None:
     store.close()
 
 
-def test_samples_do_not_depend_on_how_the_rows_came(folder: Path, tmp_path: Path) -> None:
+def test_samples_do_not_depend_on_how_the_rows_came(folder: Path, new_url: Callable[[], str], tmp_path: Path) -> None:
     """In one file or many, in any order, some twice: the same rows are kept of each bucket."""
     whole = table(2, DAYS, 1, 0.9)
     kept = []
@@ -114,7 +115,7 @@ def test_samples_do_not_depend_on_how_the_rows_came(folder: Path, tmp_path: Path
         own = model(folder).model_copy(
             update={"predictions": type(model(folder).predictions)(files=str(tmp_path / str(number) / "*.parquet"))}
         )
-        store = Store("sqlite:///:memory:")
+        store = Store(new_url())
         assert Monitor(own, store, Board(), 90 * 86400.0, 60.0).run(at(DAYS + 1))
         with store.transaction() as tx:
             kept.append({(version, start): decode(blob) for version, start, blob in tx.samples("m", 0, 2**40)})
@@ -126,8 +127,8 @@ def test_samples_do_not_depend_on_how_the_rows_came(folder: Path, tmp_path: Path
         assert np.array_equal(sample.rows, kept[1][key].rows, equal_nan=True)
 
 
-def test_too_few_rows_say_nothing(folder: Path) -> None:
-    store = Store("sqlite:///:memory:")
+def test_too_few_rows_say_nothing(folder: Path, new_url: Callable[[], str]) -> None:
+    store = Store(new_url())
     monitor = Monitor(model(folder), store, Board(), 90 * 86400.0, 60.0)
     monitor.run(at(DAYS) + HOUR)
     assert not of(monitor.results(), "score")

@@ -177,7 +177,7 @@ def test_what_is_taken_back_is_gone():
 
 @pytest.mark.parametrize("retention", [3600.0, 6 * 3600.0, 90 * 86400.0])
 @pytest.mark.parametrize("step", [600, 4000])
-def test_a_retention_as_short_as_the_windows_keeps_them_right(tmp_path, retention, step):
+def test_a_retention_as_short_as_the_windows_keeps_them_right(tmp_path, new_url, retention, step):
     """Old buckets are dropped only after they have left the windows."""
     model = settings(
         reference={"files": str(tmp_path / "reference.parquet")},
@@ -188,7 +188,7 @@ def test_a_retention_as_short_as_the_windows_keeps_them_right(tmp_path, retentio
     pq.write_table(reference, tmp_path / "reference.parquet")
     pq.write_table(log, tmp_path / "log.parquet")
     times = [moment.timestamp() for moment in log["time"].to_pylist()]
-    store = Store("sqlite:///:memory:")
+    store = Store(new_url())
     monitor = Monitor(model, store, Board(10_000), retention=retention, interval=60)
     for now in range(1_600_000_000 + 6 * 3600, 1_600_000_000 + 13 * 3600, step):
         assert monitor.run(now)
