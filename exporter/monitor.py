@@ -147,6 +147,15 @@ class Monitor:
         name = self.model.name
         return {(name, "tasks"): tasks.readings(name, self.interval, self.tasks, self.sources)}
 
+    def announce(self) -> None:
+        """Show which tasks there are, and nothing of their results: another exporter runs them."""
+        name = self.model.name
+        self._board.publish({(name, "tasks"): tasks.intervals(name, self.interval, self.tasks)}, fresh=False)
+
+    def failures(self, reason: str) -> int:
+        """Return how often tasks failed for a reason."""
+        return sum(task.failures[reason] for task in self.tasks.values())
+
     def results(self) -> Readings:
         """Return what the last run found, all tasks together."""
         out = Readings()

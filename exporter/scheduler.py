@@ -107,6 +107,13 @@ class Scheduler:
         self._ids[name] = f"{next(self._numbers)} {name}"  # its own: what ran before does not stand in its way
         self._scheduler.add_job(work, trigger(schedule, name), id=self._ids[name], next_run_time=datetime.now(UTC))
 
+    def soon(self, name: str, seconds: float) -> None:
+        """Run it once more in so many seconds, unless it runs before that anyway."""
+        again = datetime.now(UTC) + timedelta(seconds=seconds)
+        job = self._scheduler.get_job(self._ids.get(name, ""))
+        if job is not None and job.next_run_time is not None and job.next_run_time > again:
+            job.modify(next_run_time=again)
+
     def remove(self, name: str) -> None:
         """Run it no more."""
         if name in self._ids:

@@ -20,6 +20,7 @@ from exporter import __version__, config_audit
 from exporter.collector import Board
 from exporter.config import ConfigError, Loaded, load
 from exporter.consistency import not_computed
+from exporter.election import Election
 from exporter.monitor import Monitor
 from exporter.readings import Readings
 from exporter.retrain.desk import Desk
@@ -29,8 +30,10 @@ from exporter.segments import ALL
 from exporter.settings import Model, Retention
 from exporter.shards import Shard
 from exporter.store import Store, StoreError
+from exporter.store.lease import Lease, application, own_name
 
 log = logging.getLogger("exporter.service")
+_AGAIN_SECONDS = 10.0  # after a run that the store's trouble has spoilt
 
 
 class Service:
@@ -38,18 +41,22 @@ class Service:
 
     def __init__(self, loaded: Loaded, shard: Shard | None = None):
         self.shard = shard or Shard()
+        one = self.shard.count == 1
+        self._lease = "models" if one else f"models, shard {self.shard.index} of {self.shard.count}"
         self.loaded = loaded
         self._lock_file = _only_one(loaded.config.store.url)
-        self.store = Store(loaded.config.store.url)
-        self.board = Board(loaded.config.series_limit)
-        self.board.own(self._readings)
+        self.name = own_name()
+        self.store = Store(loaded.config.store.url, application(self.name))
+        self._board, self._nothing = self._new_board(loaded), self._new_board(loaded)
+        self._term: Store | None = None if self.store.shared else self.store  # what this exporter may change, if any
+        self._election = self._candidate(loaded) if self.store.shared else None
         self.monitors: dict[str, Monitor] = {}  # never changed, only replaced: other threads read it
         self._shown: WeakSet[Monitor] = WeakSet()
         self._turns: dict[str, threading.Lock] = defaultdict(threading.Lock)
         self._scheduler = Scheduler(self._skipped)
         self.desk = Desk(self.store)
-        self._retraining = Worker(self.store, self.board, self.desk, self._mature_labels)
-        self._reload_lock = threading.Lock()
+        self._retraining = Worker(self.store, lambda: self.board, self.desk, self._mature_labels)
+        self._reload_lock = threading.RLock()
         self._stopping = False
         self._reloaded = time.time()
         self._reload_good = True
@@ -59,27 +66,66 @@ class Service:
     def start(self) -> None:
         """Run every model at once and then on its schedule."""
         self._scheduler.start()
-        self._adopt(self.loaded)
+        with self._reload_lock:
+            self._adopt(self.loaded)
+        if self._election is not None:
+            self._election.start()
         self._retraining.start()
 
     def stop(self, seconds: float = 5.0) -> bool:
         """Stop in good order: no new run, a while for the running ones; return whether all have ended."""
         self._stopping = True
-        ended = self._retraining.stop(seconds)
-        if not self._scheduler.stop(seconds) or not ended:
+        if self._election is not None:
+            self._election.stop()
+        ended = self._retraining.stop(seconds) & self._scheduler.stop(seconds)
+        if self._election is not None:  # what has not ended is undone as soon as another one begins
+            self._election.release()
+        if not ended:
             return False
         self.store.close()
         if self._lock_file is not None:
             self._lock_file.close()
         return True
 
+    @property
+    def leads(self) -> bool:
+        """Whether this exporter computes; where it may not, it shows no results, as another one's are newer."""
+        return self._election is None or self._election.leads
+
+    @property
+    def board(self) -> Board:
+        """What is shown now."""
+        return self._board if self.leads else self._nothing
+
+    def _new_board(self, loaded: Loaded) -> Board:
+        board = Board(loaded.config.series_limit)
+        board.own(self._readings)
+        return board
+
+    def _candidate(self, loaded: Loaded) -> Election:
+        lease = Lease(self.store.url, self._lease, self.name, loaded.config.store.lease)
+        return Election(lease, lambda: self.loaded.hash, self._begin, self._end)
+
+    def _begin(self, epoch: int) -> None:
+        """Compute, in place of nobody or of another exporter: with what the store knows, and nothing from before."""
+        with self._reload_lock:
+            self._board, self._term = self._new_board(self.loaded), self.store.fenced(self._lease, epoch)
+            self._adopt(self.loaded, anew=True)
+
+    def _end(self) -> None:
+        """Compute no more; a run that has not ended changes neither the store nor what is shown."""
+        with self._reload_lock:
+            self._term = None
+            self._adopt(self.loaded, anew=True)
+
     def reload(self) -> bool:
         """Read the configuration again; a bad file changes nothing but the series that says so."""
         with self._reload_lock:
             try:
                 loaded = load(self.loaded.path)
-                if loaded.config.store.url != self.loaded.config.store.url:
-                    raise StoreError("store.url was changed: restart the exporter to use another store")
+                for key in ("url", "lease"):
+                    if getattr(loaded.config.store, key) != getattr(self.loaded.config.store, key):
+                        raise StoreError(f"store.{key} was changed: restart the exporter for that")
                 self._adopt(loaded)
             except (ConfigError, StoreError, ValueError) as error:
                 self._reload_good, self.reload_error = False, str(error)
@@ -91,7 +137,7 @@ class Service:
             self.board.renew()
             return self._reload_good
 
-    def _adopt(self, loaded: Loaded) -> None:
+    def _adopt(self, loaded: Loaded, anew: bool = False) -> None:
         config = loaded.config
         models = [model for model in config.models if self.shard.owns(model.name)]
         if wrong := unusable(config):
@@ -100,23 +146,28 @@ class Service:
         for key in not_computed(config):
             log.warning("%s is read, but this version does not compute it", key)
         old, retention = self.monitors, config.store.retention
-        same = retention == self.loaded.config.store.retention
+        same = retention == self.loaded.config.store.retention and not anew
         kept = {m.name: old[m.name] for m in models if same and m.name in old and old[m.name].model == m}
         new = {m.name: self._monitor(m, retention) for m in models if m.name not in kept}
         for name in set(old) - set(kept):
             self._scheduler.remove(name)
         self.monitors = {m.name: kept.get(m.name) or new[m.name] for m in models}
-        for name in set(old) - set(self.monitors):
-            self.board.remove(name)
-        self.board.limit = config.series_limit
+        for board in (self._board, self._nothing):
+            for name in set(old) - set(self.monitors):
+                board.remove(name)
+            board.limit = config.series_limit
         self.loaded = loaded
         self.desk.configure(config.models, loaded.path.resolve().parent)
         for name, monitor in new.items():
-            self._scheduler.set(name, monitor.model.schedule, partial(self._run, monitor))
+            if self._term is not None:
+                self._scheduler.set(name, monitor.model.schedule, partial(self._run, monitor))
+            else:
+                monitor.announce()
 
     def _monitor(self, model: Model, retention: Retention) -> Monitor:
         every = interval(model.schedule)
-        return Monitor(model, self.store, self.board, retention.profiles, every, results=retention.results)
+        store, board = (self._term, self._board) if self._term is not None else (self.store, self._nothing)
+        return Monitor(model, store, board, retention.profiles, every, results=retention.results)
 
     def _mature_labels(self, name: str) -> int | None:
         """Return the labelled rows that performance is judged on, of the longest window; None before the first run."""
@@ -129,10 +180,15 @@ class Service:
         name = monitor.model.name
         with self._turns[name]:  # after a reload the run before it may not have ended
             try:
-                if self.monitors.get(name) is monitor and not self._stopping:
+                if self.monitors.get(name) is monitor and not self._stopping and self.leads:
+                    before = monitor.failures("store")
                     monitor.run(time.time())
+                    if monitor.failures("store") > before:
+                        self._scheduler.soon(name, _AGAIN_SECONDS)
                     self._store_bytes = self.store.bytes()
                     self._shown.add(monitor)
+            except StoreError as error:
+                log.error("model %s: %s", name, error)
             except Exception:
                 log.exception("model %s: run failed", name)
             if name not in self.monitors:
@@ -144,6 +200,9 @@ class Service:
 
     def unready(self) -> list[str]:
         """Return why the page is not complete yet; nothing when every model has run once."""
+        if not self.leads:
+            assert self._election is not None
+            return [trouble] if (trouble := self._election.trouble) else []
         reasons = []
         for name, monitor in self.monitors.items():
             waiting = [task for task, record in monitor.tasks.items() if not record.runs]
@@ -165,7 +224,7 @@ class Service:
         for reason, count in self.board.dropped.items():
             out.put("model_exporter_series_dropped_total", reason, value=count)
         out.put("model_exporter_store_bytes", value=self._store_bytes)
-        out.put("model_exporter_leader", value=1)
+        out.put("model_exporter_leader", value=self.leads)
         return out
 
     def status(self) -> dict[str, Any]:
@@ -179,8 +238,20 @@ class Service:
                 "last_reload_error": self.reload_error,
             },
             "shard": asdict(self.shard),
+            **self.role(),
             "not_computed": not_computed(self.loaded.config),
             "models": [self.model_status(name) for name in self.monitors],
+        }
+
+    def role(self) -> dict[str, Any]:
+        """Return whether this exporter computes, or waits for which one, and what stands in the way of knowing."""
+        seen = self._election.seen if self._election is not None else None
+        return {
+            "role": "leader" if self.leads else "standby",
+            "name": self.name,
+            "leader": self.name if self.leads else seen.holder if seen is not None and seen.epoch is None else None,
+            "leader_config_hash": self.loaded.hash if self.leads or seen is None else seen.config,
+            "election_error": self._election.trouble if self._election is not None else "",
         }
 
     def model_status(self, name: str) -> dict[str, Any]:

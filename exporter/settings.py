@@ -44,6 +44,7 @@ class Retention(Settings):
 class Store(Settings):
     url: str = "sqlite:///model-exporter.db"
     url_file: str | None = None
+    lease: Annotated[Seconds, Field(ge=3)] = 15.0
     retention: Retention = Retention()
 
     @model_validator(mode="after")

@@ -59,6 +59,14 @@ class SourceRecord:
     errors: dict[str, str] = field(default_factory=dict)
 
 
+def intervals(model: str, interval: float, tasks: dict[str, Task]) -> Readings:
+    """Return what is known of tasks that another exporter runs."""
+    out = Readings()
+    for name in tasks:
+        out.put("model_task_interval_seconds", model, name, value=interval)
+    return out
+
+
 def readings(model: str, interval: float, tasks: dict[str, Task], sources: dict[str, SourceRecord]) -> Readings:
     """Return the readings of all tasks and sources of a model."""
     out = Readings()

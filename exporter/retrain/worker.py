@@ -54,7 +54,7 @@ def readings(store: Store, desk: Desk) -> dict[str, Readings]:
 class Worker:
     """One exporter's part in retraining; `labels(model)` says how many mature labels it knows of, None for unknown."""
 
-    def __init__(self, store: Store, board: Board, desk: Desk, labels: Labels):
+    def __init__(self, store: Store, board: Callable[[], Board], desk: Desk, labels: Labels):
         self._store = store
         self._board = board
         self._desk = desk
@@ -64,6 +64,7 @@ class Worker:
         self._thread: threading.Thread | None = None
         self._calls: dict[str, threading.Thread] = {}
         self._shown: dict[str, Readings] = {}
+        self._shown_on: Board | None = None
         self._random = random.Random()
         self._forgot = 0.0
 
@@ -107,15 +108,17 @@ class Worker:
 
     def show(self) -> None:
         """Publish what changed."""
-        found = readings(self._store, self._desk)
+        found, board = readings(self._store, self._desk), self._board()
+        if board is not self._shown_on:  # a standby that took over, or the other way round
+            self._shown, self._shown_on = {}, board
         news = {name: own for name, own in found.items() if self._shown.get(name) != own}
         for name in set(self._shown) - set(found):
             if name in self._desk.models:
                 news[name] = Readings()
             else:
-                self._board.remove(name)
+                board.remove(name)
         if news:
-            self._board.publish({(name, "retrain"): own for name, own in news.items()}, fresh=False)
+            board.publish({(name, "retrain"): own for name, own in news.items()}, fresh=False)
         self._shown = found
 
     def _call(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -12,11 +13,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from exporter.store import audit, retraining
 from exporter.store.connect import is_trouble, make_engine, read_url, sentence
-from exporter.store.tables import TABLES, Due, Pending, Prediction, StoreBusy, StoreError
+from exporter.store.tables import LEASE, TABLES, Due, LeaseLost, Pending, Prediction, StoreBusy, StoreError
 from exporter.store.transaction import Transaction
 
 __all__ = [
     "Due",
+    "LeaseLost",
     "Pending",
     "Prediction",
     "Store",
@@ -33,10 +35,11 @@ _MAKING = 0x6D6F64656C  # the advisory lock of those who make tables: two who st
 class Store:
     """The whole store; safe for threads."""
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, name: str = "model-exporter"):
         self.url = read_url(url)
         self._sqlite = self.url.get_backend_name() == "sqlite"
-        self._engine = make_engine(self.url)
+        self._fence: tuple[str, int] | None = None
+        self._engine = make_engine(self.url, name)
         self._lock = threading.RLock() if self._sqlite else None
         try:
             with self.transaction() as tx:
@@ -57,6 +60,7 @@ class Store:
         insert: Any = sqlite.insert if self._sqlite else postgresql.insert
         try:
             with self._turn(wait), self._engine.begin() as connection:
+                self._check_fence(connection)
                 yield Transaction(connection, insert)
         except sa.exc.SQLAlchemyError as error:
             if is_trouble(error):
@@ -74,6 +78,26 @@ class Store:
             yield
         finally:
             self._lock.release()
+
+    def fenced(self, lease: str, epoch: int) -> Store:
+        """Return this store for one holder of a lease: its transactions raise LeaseLost once there is another one."""
+        own = copy.copy(self)
+        own._fence = lease, epoch
+        return own
+
+    def _check_fence(self, connection: sa.Connection) -> None:
+        """Hold the epoch for as long as the transaction lasts: who wants to raise it waits, renewing does not."""
+        if self._fence is not None:
+            lease, epoch = self._fence
+            own = (LEASE.c.name == lease) & (LEASE.c.epoch == epoch)
+            query = sa.select(LEASE.c.epoch).where(own).with_for_update(read=True, key_share=True)
+            if connection.execute(query).one_or_none() is None:
+                raise LeaseLost("another exporter computes now: this one leaves the store as it is")
+
+    @property
+    def shared(self) -> bool:
+        """Whether other exporters can use it at the same time."""
+        return not self._sqlite
 
     def bytes(self) -> int:
         """Return the size on disk."""

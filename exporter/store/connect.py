@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from exporter.store.tables import StoreError
 
 # Where a mistake shows as such, these end it. A file is read and counted within one transaction: that takes minutes.
-_POSTGRESQL = "-c lock_timeout=60s -c statement_timeout=15min -c idle_in_transaction_session_timeout=15min"
+TIMEOUTS = "-c lock_timeout=60s -c statement_timeout=15min -c idle_in_transaction_session_timeout=15min"
 # A host that is gone is noticed within seconds, not after the two hours that TCP waits by itself.
 _NETWORK = {
     "connect_timeout": 5,
@@ -36,7 +36,7 @@ def read_url(text: str) -> sa.URL:
     return url
 
 
-def make_engine(url: sa.URL, name: str = "model-exporter", **options: Any) -> sa.Engine:
+def make_engine(url: sa.URL, name: str, timeouts: str = TIMEOUTS, **options: Any) -> sa.Engine:
     """Return an engine; nothing is opened yet. name: what PostgreSQL shows as the application's."""
     if url.get_backend_name() == "sqlite":
         if url.database in {None, "", ":memory:"}:
@@ -48,7 +48,7 @@ def make_engine(url: sa.URL, name: str = "model-exporter", **options: Any) -> sa
     given = url.query.get("options", "")
     own: dict[str, Any] = {key: value for key, value in _NETWORK.items() if key not in url.query}
     own |= {
-        "options": f"{_POSTGRESQL} {given if isinstance(given, str) else ' '.join(given)}",
+        "options": f"{timeouts} {given if isinstance(given, str) else ' '.join(given)}",
         "application_name": name,
     }
     try:

@@ -124,6 +124,15 @@ COUNTER = sa.Table(
 NEWEST = sa.Table(
     "newest", TABLES, _key("model"), _key("version"), sa.Column("timestamp", sa.BigInteger, nullable=False)
 )
+LEASE = sa.Table(
+    "lease",
+    TABLES,
+    _key("name"),
+    sa.Column("holder", Text, nullable=False),
+    sa.Column("config", Text, nullable=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("until", sa.Float(53), nullable=False),
+)
 OF_A_MODEL = (BASELINE, BUCKET, SAMPLE, DAY, PREDICTION, PENDING, POSITION, COUNTER, NEWEST)
 
 
@@ -133,6 +142,10 @@ class StoreError(Exception):
 
 class StoreBusy(Exception):
     """A store that others write to for now: come again."""
+
+
+class LeaseLost(StoreError):
+    """Another exporter computes now: what this one wanted to change is left as it is."""
 
 
 Key = tuple[str, str, int]  # version, segment, start of the bucket

@@ -31,6 +31,9 @@ def blueprint(service: Service) -> Blueprint:
     def results(name: str) -> Response | tuple[Response, int]:
         if name not in service.monitors:
             return unknown(name)
+        if not service.leads:
+            leader = service.role()["leader"] or "none is known"
+            return failure(503, "unavailable", f"this exporter stands by without results; the one with them: {leader}")
         data: list[dict[str, Any]] = []
         for family, found in service.monitors[name].results().items():
             keys = FAMILIES[family].labels

@@ -14,7 +14,7 @@ def create(service: Service, lifecycle: bool = False) -> Flask:
     """Make the application; `lifecycle` allows /-/reload."""
     app = Flask("exporter.web", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.register_blueprint(metrics.blueprint(service.board))
+    app.register_blueprint(metrics.blueprint(lambda: service.board))
     app.register_blueprint(api.blueprint(service))
     app.register_blueprint(pages.blueprint(service))
     app.register_blueprint(retraining.blueprint(service))
@@ -27,7 +27,10 @@ def create(service: Service, lifecycle: bool = False) -> Flask:
     @app.get("/-/ready")
     def ready() -> tuple[Response, int] | str:
         reasons = service.unready()
-        return (jsonify(status="unready", reasons=reasons), 503) if reasons else "model-exporter is ready.\n"
+        if reasons:
+            return jsonify(status="unready", reasons=reasons), 503
+        waits = "" if service.leads else f" It stands by: {service.role()['leader']} computes."
+        return f"model-exporter is ready.{waits}\n"
 
     @app.route("/-/reload", methods=["POST", "PUT"])
     def reload() -> tuple[Response, int] | str:

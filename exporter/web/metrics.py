@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flask import Blueprint, Response, request
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_options_header
@@ -19,8 +21,8 @@ def wants_openmetrics(accept: MIMEAccept) -> bool:
     return best["application/openmetrics-text"] > 0 and best["application/openmetrics-text"] >= best["text/plain"]
 
 
-def blueprint(board: Board) -> Blueprint:
-    """Make the route."""
+def blueprint(board: Callable[[], Board]) -> Blueprint:
+    """Make the route; `board` returns what is shown now."""
     routes = Blueprint("metrics", __name__)
 
     @routes.get("/metrics")
@@ -31,7 +33,7 @@ def blueprint(board: Board) -> Blueprint:
             frozenset(request.args.getlist("name[]")),
         )
         compressed = request.accept_encodings["gzip"] > 0
-        page = board.page(wants_openmetrics(request.accept_mimetypes), compressed, only if any(only) else None)
+        page = board().page(wants_openmetrics(request.accept_mimetypes), compressed, only if any(only) else None)
         headers = {"Vary": "Accept, Accept-Encoding", "Cache-Control": "no-store"}
         if compressed:
             headers["Content-Encoding"] = "gzip"

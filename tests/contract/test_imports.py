@@ -69,8 +69,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("store.connect", "store.transaction", "windows"),
     ("store.audit",),
     ("store.retraining",),
-    ("store",),
-    ("ledger", "retrain.desk", "config_audit"),
+    ("store", "store.lease"),
+    ("ledger", "retrain.desk", "config_audit", "election"),
     ("retrain.worker",),
     ("ingest", "days", "whole_rows"),
     ("monitor",),
@@ -87,7 +87,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 ROOMS = {
     "sqlalchemy": {
-        *("store", "store.connect", "store.tables", "store.transaction"),
+        *("store", "store.connect", "store.lease", "store.tables", "store.transaction"),
         *("store.audit", "store.retraining"),
     },
     "flask": {"web.api", "web.app", "web.metrics", "web.pages", "web.retraining", "web.writes"},

@@ -109,7 +109,7 @@ class Exporter:
         self.desk.configure([own], folder)
         self.board = Board()
         self.labels = labels
-        self.worker = Worker(self.store, self.board, self.desk, lambda _name: self.labels)
+        self.worker = Worker(self.store, lambda: self.board, self.desk, lambda _name: self.labels)
 
     def step(self) -> None:
         """One step, and until the calls that it began are over."""
