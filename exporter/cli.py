@@ -102,6 +102,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="HOST:PORT",
         help="where to listen (127.0.0.1:9877)",
     )
+    web.add_argument(
+        "--web.config.file",
+        dest="web_config",
+        type=Path,
+        metavar="F",
+        help="TLS and basic authentication, in the format of the Prometheus exporters",
+    )
     web.add_argument("--web.enable-lifecycle", dest="lifecycle", action="store_true", help="allow POST /-/reload")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -163,11 +170,13 @@ def _serve(
     shard: Shard | None = None,
 ) -> int:
     from exporter.service import Service
-    from exporter.web import app
+    from exporter.web import access, app
+    from exporter.web.config import Kept
 
-    service = Service(load(config), shard)
+    kept = Kept(arguments.web_config)
+    service = Service(load(config), shard, lambda: kept.error)
     host, port = arguments.listen
-    server = app.server(app.create(service, arguments.lifecycle), host, port)
+    server = app.server(app.create(service, kept, host, arguments.lifecycle), host, port, kept)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         server.close()
@@ -178,7 +187,14 @@ def _serve(
     signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=service.reload, daemon=True).start())
     try:
         service.start()
-        log.info("listening on http://%s:%s", host, port)
+        read = kept.now()
+        log.info("listening on %s://%s:%s", "https" if read.context else "http", host, port)
+        if not read.web.authenticates and not access.is_loopback(host):
+            log.warning(
+                "%s is no loopback address and there is no authentication: what changes something (POST, PUT, DELETE) "
+                "is refused; --web.config.file gives passwords or client certificates",
+                host,
+            )
         ready()
         server.run()
     except SystemExit:

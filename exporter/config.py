@@ -43,14 +43,29 @@ class Loaded(NamedTuple):
 
 def load(path: Path) -> Loaded:
     """Read a configuration file; raise ConfigError with every mistake in it."""
+    text = _read(path)
+    config, lines = _parse(text, path)
+    return Loaded(config, path, hashlib.sha256(text.encode()).hexdigest()[:16], lines)
+
+
+def load_other(path: Path, kind: type[Section]) -> tuple[Section, Lines]:
+    """Read a YAML file of another kind; raise ConfigError with every mistake in it."""
+    root, tree = _compose(_read(path), str(path))
+    lines = Lines(str(path), root)
+    found, wrong = _validated(kind, tree, (), kind)
+    mistakes = [*lines.double_keys(), *(lines.mistake(one) for one in wrong)]
+    if found is None or mistakes:
+        raise ConfigError(sorted(set(mistakes), key=lambda mistake: (mistake.line, mistake.message)))
+    return found, lines
+
+
+def _read(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError([Mistake(str(path), 1, "cannot be read: it is not UTF-8 text")]) from error
     except OSError as error:
         raise ConfigError([Mistake(str(path), 1, f"cannot be read: {error.strerror or error}")]) from error
-    config, lines = _parse(text, path)
-    return Loaded(config, path, hashlib.sha256(text.encode()).hexdigest()[:16], lines)
 
 
 def parse(text: str, path: Path) -> Config:
@@ -123,7 +138,9 @@ def _merge(below: Any, above: Any) -> Any:
     return below | {key: _merge(below.get(key), value) for key, value in above.items()}
 
 
-def _validated(section: type[Section], tree: Any, at: Place) -> tuple[Section | None, list[Wrong]]:
+def _validated(
+    section: type[Section], tree: Any, at: Place, root: type[Settings] = Config
+) -> tuple[Section | None, list[Wrong]]:
     """Read a section and all that is wrong in it; it is mended meanwhile, so that no mistake hides others."""
     wrong: list[Wrong] = []
     tree = deepcopy(tree)
@@ -131,7 +148,7 @@ def _validated(section: type[Section], tree: Any, at: Place) -> tuple[Section | 
         try:
             return section.model_validate(tree), wrong
         except ValidationError as error:
-            found = [explain(one, tree, at) for one in error.errors()]
+            found = [explain(one, tree, at, root) for one in error.errors()]
         meant = [one.meant for one in (*wrong, *found) if one.meant]
         for one in found:
             beside = [other.place for other in found if other.place != one.place]

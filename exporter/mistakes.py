@@ -52,18 +52,18 @@ class Wrong(NamedTuple):
     meant: Place = ()
 
 
-def explain(error: Mapping[str, Any], tree: Any, at: Place = ()) -> Wrong:
-    """Turn one of pydantic's errors about `tree`, which stands at `at`, into a sentence."""
+def explain(error: Mapping[str, Any], tree: Any, at: Place = (), root: type[Settings] = Config) -> Wrong:
+    """Turn one of pydantic's errors about `tree`, which stands at `at` in a file of kind `root`, into a sentence."""
     place = _place(error, tree)
     kind, given = error["type"], error["input"]
     if kind == "extra_forbidden":
-        known = known_keys((*at, *place[:-1]))
+        known = known_keys((*at, *place[:-1]), root)
         close = difflib.get_close_matches(str(place[-1]), known, 1, 0.6)
         meant = (*at, *place[:-1], close[0]) if close else ()
         return Wrong((*at, *place), f"unknown key{nearest(str(place[-1]), known)}", meant)
     if kind == "value_error":
         return Wrong((*at, *place), str(error["ctx"]["error"]))
-    keys = known_keys((*at, *place))
+    keys = known_keys((*at, *place), root)
     shown = f" with the key{'s' * (len(keys) > 1)} {', '.join(keys)}" if 0 < len(keys) <= _MOST_KEYS else ""
     pattern = next((text for start, text in _SENTENCES.items() if kind.startswith(start)), error["msg"])
     message = pattern.format(**error.get("ctx", {}), keys=shown)
@@ -104,9 +104,9 @@ def mend(tree: Any, wrong: Wrong, depth: int) -> None:
             section.setdefault(wrong.meant[-1], value)
 
 
-def known_keys(place: Place) -> list[str]:
+def known_keys(place: Place, root: type[Settings] = Config) -> list[str]:
     """Return the keys that may stand at a place of the configuration file; nothing where any may."""
-    kind: Any = Config
+    kind: Any = root
     for part in place:
         if _is_section(kind):
             if str(part) not in kind.model_fields:
@@ -118,7 +118,7 @@ def known_keys(place: Place) -> list[str]:
             return []
         while get_origin(kind) in {Annotated, Union, UnionType}:
             kind = next(one for one in get_args(kind) if one is not NoneType)
-    return [*kind.model_fields, *([] if place else ["defaults"])] if _is_section(kind) else []
+    return [*kind.model_fields, *([] if place or root is not Config else ["defaults"])] if _is_section(kind) else []
 
 
 def _is_section(kind: Any) -> bool:

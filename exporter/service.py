@@ -10,6 +10,7 @@ import platform
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -39,7 +40,8 @@ _AGAIN_SECONDS = 10.0  # after a run that the store's trouble has spoilt
 class Service:
     """Everything that `serve` runs, but for HTTP."""
 
-    def __init__(self, loaded: Loaded, shard: Shard | None = None):
+    def __init__(self, loaded: Loaded, shard: Shard | None = None, web_trouble: Callable[[], str] = str):
+        self._web_trouble = web_trouble  # what is wrong with a changed --web.config.file, if anything
         self.shard = shard or Shard()
         one = self.shard.count == 1
         self._lease = "models" if one else f"models, shard {self.shard.index} of {self.shard.count}"
@@ -215,7 +217,8 @@ class Service:
         out = Readings()
         revision = os.environ.get("MODEL_EXPORTER_REVISION", "")
         out.put("model_exporter_build_info", __version__, revision, platform.python_version(), value=1)
-        out.put("model_exporter_config_last_reload_successful", value=self._reload_good)
+        good = self._reload_good and not self._web_trouble()
+        out.put("model_exporter_config_last_reload_successful", value=good)
         out.put("model_exporter_config_last_reload_success_timestamp_seconds", value=self._reloaded)
         if self.board.published:
             out.put("model_exporter_snapshot_timestamp_seconds", value=self.board.published)
@@ -234,8 +237,8 @@ class Service:
             "config": {
                 "file": str(self.loaded.path),
                 "hash": self.loaded.hash,
-                "last_reload_successful": self._reload_good,
-                "last_reload_error": self.reload_error,
+                "last_reload_successful": self._reload_good and not self._web_trouble(),
+                "last_reload_error": "\n".join(filter(None, (self.reload_error, self._web_trouble()))),
             },
             "shard": asdict(self.shard),
             **self.role(),

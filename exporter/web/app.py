@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+import tempfile
+from pathlib import Path
+from typing import Protocol, cast
+
 import waitress
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from exporter.service import Service
-from exporter.web import api, metrics, pages, retraining, writes
+from exporter.web import access, api, metrics, pages, retraining, writes
+from exporter.web.config import Kept
+from exporter.web.tls import TlsServer
 
 
-def create(service: Service, lifecycle: bool = False) -> Flask:
-    """Make the application; `lifecycle` allows /-/reload."""
+def create(service: Service, kept: Kept, host: str, lifecycle: bool = False) -> Flask:
+    """Make the application, to be served at an address; `lifecycle` allows /-/reload."""
     app = Flask("exporter.web", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    access.guard(app, kept, host)
     app.register_blueprint(metrics.blueprint(lambda: service.board))
     app.register_blueprint(api.blueprint(service))
     app.register_blueprint(pages.blueprint(service))
@@ -47,12 +56,33 @@ def create(service: Service, lifecycle: bool = False) -> Flask:
     return app
 
 
-def server(app: Flask, host: str, port: int) -> waitress.server.BaseWSGIServer:
+class Server(Protocol):
+    """What serves the application."""
+
+    def run(self) -> None:
+        """Serve until it is closed."""
+
+    def close(self) -> None:
+        """End it."""
+
+
+def server(app: Flask, host: str, port: int, kept: Kept) -> Server:
     """Return a server that listens already; `run()` serves, `close()` ends it."""
+    options = {"threads": 8, "ident": "model-exporter", "clear_untrusted_proxy_headers": True}
     try:
-        return waitress.create_server(
-            app, host=host, port=port, threads=8, ident="model-exporter", clear_untrusted_proxy_headers=True
-        )
+        if kept.now().context is None:
+            plain: Server = waitress.create_server(app, host=host, port=port, **options)
+            return plain
+        listener = socket.create_server((host, port), family=_family(host), backlog=1024)
+        folder = tempfile.mkdtemp(prefix="model-exporter-")  # of this user alone
+        path = str(Path(folder) / "http")
+        options |= {"unix_socket": path, "unix_socket_perms": "600", "url_scheme": "https"}
+        behind = waitress.create_server(app, **options)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise OSError(f"cannot listen on {host}:{port}: {reason}") from error
+    return TlsServer(listener, lambda: cast(ssl.SSLContext, kept.now().context), behind, path, folder)
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

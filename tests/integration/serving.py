@@ -6,12 +6,13 @@ import http.client
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -97,6 +98,9 @@ def until(true: Callable[[], Any], seconds: float = 30.0) -> Any:
 class Serving:
     """The service on a port of its own; ends with the block, and says whether it ended well."""
 
+    tls: ssl.SSLContext | None = None  # to ask with, where it serves https
+    headers: Mapping[str, str] = MappingProxyType({})  # of each request
+
     def __init__(self, config: Path, port: int, *flags: str, hold: Path | None = None):
         self.port = port
         self.config = config
@@ -123,11 +127,14 @@ class Serving:
     def log(self) -> str:
         return self.output.read_text()
 
-    def get(self, path: str, method: str = "GET", **headers: str) -> Answer:
+    def get(self, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Answer:
         """Ask for a path; `Accept_Encoding` is the header Accept-Encoding."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        if self.tls is not None:
+            connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=self.tls)
         try:
-            connection.request(method, path, headers={name.replace("_", "-"): text for name, text in headers.items()})
+            own = {name.replace("_", "-"): text for name, text in {**self.headers, **headers}.items()}
+            connection.request(method, path, body, headers=own)
             answer = connection.getresponse()
             found = {name.lower(): text for name, text in answer.getheaders()}
             return Answer(answer.status, found, answer.read())
