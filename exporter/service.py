@@ -159,7 +159,7 @@ class Service:
                 board.remove(name)
             board.limit = config.series_limit
         self.loaded = loaded
-        self.desk.configure(config.models, loaded.path.resolve().parent)
+        self.desk.configure(models, loaded.path.resolve().parent)
         for name, monitor in new.items():
             if self._term is not None:
                 self._scheduler.set(name, monitor.model.schedule, partial(self._run, monitor))

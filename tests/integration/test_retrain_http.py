@@ -19,7 +19,7 @@ import pytest
 from exporter.retrain.signature import HEADER, sign, valid
 from tests.integration.ci_server import CiServer
 from tests.integration.serving import Answer, Serving, only, select, until
-from tests.integration.small import HOUR, model, rows, write, write_all, write_config, write_reference
+from tests.integration.small import HOUR, model, rows, write, write_all, write_config
 
 NAMES = ("ModelPerformanceLow", "ModelDatasetDriftHigh")
 
@@ -285,7 +285,8 @@ def test_a_reference_that_was_replaced_is_a_new_baseline(tmp_path: Path, free_po
     with Serving(config, free_port) as serving:
         serving.ready()
         (before,) = [dict(key)["hash"] for (name, key) in serving.metrics() if name == "model_reference_info"]
-        write_reference(tmp_path, "credit", now)
+        fresh = rows("credit", now - 20 * 24 * HOUR, now, 1500, seed=9, shift=30)
+        write(fresh, tmp_path / "new.parquet").rename(tmp_path / "credit" / "reference.parquet")
 
         def hashes() -> list[str]:
             return [dict(key)["hash"] for (name, key) in serving.metrics() if name == "model_reference_info"]
