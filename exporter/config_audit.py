@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from exporter.audit import changes, flatten
 from exporter.config import Loaded
 from exporter.store import Store, audit
 
+log = logging.getLogger("exporter.service")
 _KEY = "audit_config"
 
 
@@ -26,5 +28,8 @@ def loaded(store: Store, new: Loaded, now: float) -> None:
 
 def refused(store: Store, path: Path, now: float) -> None:
     """Note that a configuration could not be used; what was wrong is in the log, as it may hold a secret."""
-    with store.transaction() as tx:
-        audit.append(tx, now, "config.refused", {"file": str(path)}, actor=f"exporter on {socket.gethostname()}")
+    try:
+        with store.transaction() as tx:
+            audit.append(tx, now, "config.refused", {"file": str(path)}, actor=f"exporter on {socket.gethostname()}")
+    except Exception:  # nothing has changed: the running configuration stays either way
+        log.exception("the audit log cannot be written")

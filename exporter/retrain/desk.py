@@ -72,7 +72,7 @@ class Desk:
         now = self.clock()
         rows = {(one.model, one.fingerprint, one.starts): _row(one, now) for one in alerts if self._counts(one)}
         if rows:
-            with self._store.transaction(_PATIENCE) as tx:
+            with self._store.lasting(_PATIENCE) as tx:
                 table.note_alerts(tx, rows.values())
             self.woken.set()
         return Received(len(rows), len(alerts) - len(rows))
@@ -80,6 +80,18 @@ class Desk:
     def _counts(self, alert: Alert) -> bool:
         own = self.settings(alert.model)
         return own is not None and own.judges and own.when is not None and alert.name in own.when.alerts
+
+    def alarmed(self) -> list[str]:
+        """Return the models with an alert that may count: only of those is there anything to decide."""
+        within = {
+            name: own.retrain.when.within for name, own in self.models.items() if own.retrain and own.retrain.when
+        }
+        if not within:
+            return []
+        now = self.clock()
+        with self._store.transaction() as tx:
+            last = table.last_alerts(tx, now - max(within.values()))
+        return [name for name, seconds in within.items() if name in last and last[name] >= now - seconds]
 
     def judge(self, model: str, labels: int | None) -> Decision | None:
         """Decide where there is something new; return the decision if one was stored.
@@ -91,7 +103,7 @@ class Desk:
         if settings is None or settings.when is None or not settings.judges:
             return None
         now = self.clock()
-        with self._store.transaction() as tx:
+        with self._store.lasting() as tx:
             desk = table.desk(tx, model)
             known = desk.labels if labels is None else labels
             if known != desk.labels:
@@ -153,7 +165,7 @@ class Desk:
         settings, now = self.settings(model), self.clock()
         if settings is None or settings.mode != "approve" or not settings.acts:
             raise Refused("conflict", f"retrain.mode of {model} is not approve any more")
-        with self._store.transaction(_PATIENCE) as tx:
+        with self._store.lasting(_PATIENCE) as tx:
             table.desk(tx, model)
             run = self._waiting(tx, model, identity, now)
             told = json.dumps(json.loads(run.event) | {"approved_by": actor}, ensure_ascii=False)
@@ -176,7 +188,7 @@ class Desk:
     def reject(self, model: str, identity: str, actor: str, comment: str = "") -> None:
         """End a run that waits; raises Refused."""
         now = self.clock()
-        with self._store.transaction(_PATIENCE) as tx:
+        with self._store.lasting(_PATIENCE) as tx:
             table.desk(tx, model)
             run = self._waiting(tx, model, identity, now)
             ended = {"state": "rejected", "ended": now, "decided_by": actor, "message": comment}
@@ -198,7 +210,7 @@ class Desk:
     def report(self, model: str, identity: str, status: str, version: str = "", message: str = "") -> bool:
         """Take up how a run went (succeeded or failed); return whether it is news; raises Refused."""
         now = self.clock()
-        with self._store.transaction(_PATIENCE) as tx:
+        with self._store.lasting(_PATIENCE) as tx:
             table.desk(tx, model)
             run = table.run(tx, model, identity)
             if run is None:
@@ -227,7 +239,7 @@ class Desk:
     def end(self, run: Run, state: str, text: str) -> bool:
         """End a run that is as it was read; return whether it was."""
         now = self.clock()
-        with self._store.transaction() as tx:
+        with self._store.lasting() as tx:
             table.desk(tx, run.model)
             ended = {"state": state, "ended": now, "message": text, "owner": None, "lease": None}
             if not table.change(tx, run.id, (run.state,), **ended):
@@ -238,7 +250,7 @@ class Desk:
 
     def settle(self, run: Run, owner: str, attempt: int, state: str, text: str) -> None:
         """End a run by what came of its last attempt, unless it has ended or another exporter has it."""
-        with self._store.transaction() as tx:
+        with self._store.lasting() as tx:
             table.desk(tx, run.model)
             ended = {"state": state, "ended": self.clock(), "message": text}
             if table.settle(tx, run.id, owner, attempt, **ended):

@@ -94,7 +94,7 @@ class Worker:
     def step(self) -> None:
         """Do all that is due: end what is late, judge, call, show."""
         self._desk.end_late()
-        for name in self._desk.models:
+        for name in self._desk.alarmed():
             try:
                 self._desk.judge(name, self._labels(name))
             except Exception:
@@ -135,7 +135,7 @@ class Worker:
             if run.attempts > _retries(settings):
                 self._desk.end(run, "failed", f"{run.message or 'what came of the last attempt is not known'}")
                 continue
-            with self._store.transaction() as tx:
+            with self._store.lasting() as tx:
                 until = now + _lease(settings)
                 mine = table.claim(tx, run.id, self._owner, now, until, until + settings.timeout)
             if mine:
@@ -159,7 +159,7 @@ class Worker:
         assert settings.action.command is not None
 
         def hold() -> bool:
-            with self._store.transaction() as tx:
+            with self._store.lasting() as tx:
                 return table.extend(tx, run.id, self._owner, attempt, self._desk.clock() + HOLD)
 
         return action.run(settings.action.command, folder, told, settings.timeout, self._stop, hold)
@@ -170,12 +170,12 @@ class Worker:
         log.info("model %s: retraining %s: attempt %d: %s", run.model, run.id, attempt, result.message)
         if result.kind == "again" and (attempt <= _retries(settings) or self._stop.is_set()):
             wait = backoff(attempt, self._random.random(), result.retry_after)
-            with self._store.transaction() as tx:
+            with self._store.lasting() as tx:
                 changed = {"next_attempt": now + wait, "message": result.message}
                 table.settle(tx, run.id, self._owner, attempt, **changed)
             return
         if result.kind == "accepted" and settings.reports == "callback":
-            with self._store.transaction() as tx:
+            with self._store.lasting() as tx:
                 changed = {"state": "running", "deadline": now + settings.timeout, "message": result.message}
                 table.settle(tx, run.id, self._owner, attempt, **changed)
             return

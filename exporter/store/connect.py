@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -36,13 +37,15 @@ def read_url(text: str) -> sa.URL:
     return url
 
 
-def make_engine(url: sa.URL, name: str, timeouts: str = TIMEOUTS, **options: Any) -> sa.Engine:
-    """Return an engine; nothing is opened yet. name: what PostgreSQL shows as the application's."""
+def make_engine(
+    url: sa.URL, name: str, timeouts: str = TIMEOUTS, sync: str = "NORMAL", **options: Any
+) -> sa.Engine:
+    """Return an engine; nothing is opened yet. name: what PostgreSQL shows as the application's. sync: of SQLite."""
     if url.get_backend_name() == "sqlite":
         if url.database in {None, "", ":memory:"}:
             options["poolclass"] = sa.StaticPool
         engine = sa.create_engine(url, connect_args={"timeout": 60, "check_same_thread": False}, **options)
-        sa.event.listen(engine, "connect", _tune_sqlite)
+        sa.event.listen(engine, "connect", partial(_tune_sqlite, sync))
         sa.event.listen(engine, "begin", _begin_sqlite)
         return engine
     given = url.query.get("options", "")
@@ -74,9 +77,9 @@ def is_trouble(error: sa.exc.SQLAlchemyError) -> bool:
     return isinstance(error, kinds)
 
 
-def _tune_sqlite(connection: Any, _record: object) -> None:
+def _tune_sqlite(sync: str, connection: Any, _record: object) -> None:
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-65536"):
+    for pragma in ("journal_mode=WAL", f"synchronous={sync}", "cache_size=-65536"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -169,7 +169,13 @@ def set_desk(tx: Transaction, model: str, **values: Any) -> None:
 def alerts(tx: Transaction, model: str, names: Sequence[str], since: float) -> list[Row]:
     """Return the alerts of these names that were heard of since then (seconds), in order of their beginning."""
     query = sa.select(ALERT).where(ALERT.c.model == model, ALERT.c.name.in_(names), ALERT.c.seen >= since)
-    return [Row._make(row) for row in tx.connection.execute(query.order_by(ALERT.c.starts))]
+    return [Row._make(row) for row in tx.connection.execute(query.order_by(ALERT.c.starts, ALERT.c.fingerprint))]
+
+
+def last_alerts(tx: Transaction, since: float) -> dict[str, float]:
+    """Return when each model's alerts were last heard of, of those since then (seconds)."""
+    newest = sa.select(ALERT.c.model, sa.func.max(ALERT.c.seen)).where(ALERT.c.seen >= since)
+    return {str(model): float(seen) for model, seen in tx.connection.execute(newest.group_by(ALERT.c.model))}
 
 
 def add_decision(

@@ -610,6 +610,20 @@ def test_series_are_shown_and_go(pair: Callable[..., Pair], tmp_path: Path) -> N
     assert "model_retrain" not in a.board.page(openmetrics=False, compressed=False).body.decode()
 
 
+def test_what_others_are_told_of_outlives_a_power_cut(tmp_path: Path) -> None:
+    """SQLite syncs each of these changes to the disk; the others only now and then."""
+    store = Store(f"sqlite:///{tmp_path / 'store.db'}")
+    for work, level in ((store.transaction, 1), (store.lasting, 2)):
+        with work() as tx:
+            assert tx.connection.execute(sa.text("PRAGMA synchronous")).scalar() == level
+    store.close()
+    memory = Store("sqlite:///:memory:")
+    with memory.transaction() as tx:
+        table.desk(tx, "flights")
+    with memory.lasting() as tx:
+        assert tx.connection.execute(sa.select(table.DESK.c.model)).scalars().all() == ["flights"]
+
+
 def test_many_write_to_the_log_at_once(pair: Callable[..., Pair]) -> None:
     """And it is one chain."""
     a, b = pair()
