@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 FIRST = "0" * 64  # what the first entry has for the hash of the one before
 HIDDEN = "(hidden)"
 _SECRET = ("secret", "token", "password", "headers", "authorization", "credentials", "api_key")
-_ADDRESSES = frozenset({"url", "tracking_uri", "body"})
+_ADDRESSES = frozenset({"url", "dsn", "tracking_uri", "body"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -148,13 +148,15 @@ class Ingest:
         record.seconds = time.perf_counter() - started
         text, counts = dump(made)
         with self._store.transaction() as tx:
-            if stored is None or restore(*tx.baseline(model.name)).hash != made.hash:
+            new = stored is None or restore(*tx.baseline(model.name)).hash != made.hash
+            if new:
                 tx.forget(model.name)
                 self._windows = None
                 log.info("model %s: new baseline %s: the log is read from its start", model.name, made.hash)
             tx.set_baseline(model.name, fingerprint, text, counts)
             adopted = {"baseline": made.hash, "rows": len(table), "files": found, "version": self.version}
-            audit.append(tx, time.time(), "baseline.adopted", adopted, model.name, "exporter")
+            kind = "baseline.adopted" if new else "baseline.relearned"  # new bins, or new thresholds on the same
+            audit.append(tx, time.time(), kind, adopted, model.name, "exporter")
         for column, reason in made.schema.skipped.items():
             log.warning("model %s: column %s is not monitored: %s", model.name, column, reason)
         return self._use(made)

@@ -29,6 +29,7 @@ from exporter.store.retraining import Made, Row, Run
 log = logging.getLogger("exporter.retrain")
 REPORTABLE = ("calling", "running", "lost")  # a run that was given up may still tell
 _RUNS = 1000
+_MOST_ALERTS = 100
 _PATIENCE = 8.0  # seconds to wait for the store before a sender is told to come again
 
 
@@ -141,7 +142,8 @@ class Desk:
             "mode": settings.mode,
             "approved_by": None,
             "reasons": [check.text for check in found.checks],
-            "alerts": _told(rows, found.counted),
+            "occurrences": len(found.counted),
+            "alerts": _told(rows, found.counted)[:_MOST_ALERTS],
             "callback": events.callback(model.name, identity, token, settings.external_url),
         }
         waits = settings.approval_timeout if state == "awaiting_approval" else settings.timeout

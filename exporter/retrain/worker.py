@@ -15,7 +15,7 @@ from uuid import uuid4
 from exporter.collector import Board
 from exporter.readings import Readings
 from exporter.retrain import action
-from exporter.retrain.action import HOLD, MARGIN, Result, backoff
+from exporter.retrain.action import Result, backoff
 from exporter.retrain.decision import CALLED, OUTCOMES, WAITING
 from exporter.retrain.desk import Desk
 from exporter.retrain.settings import Retrain
@@ -28,6 +28,7 @@ TICK = 5.0
 KEEP_ALERTS = 400 * 86_400.0
 _INTERRUPTIONS = 3
 _HOUR = 3600.0
+_SETTLING = (1.0, 2.0, 4.0, 8.0, 0.0)  # waits for a store that does not answer; then the lease ends, and it is repeated
 Labels = Callable[[str], int | None]
 
 
@@ -93,6 +94,8 @@ class Worker:
 
     def step(self) -> None:
         """Do all that is due: end what is late, judge, call, show."""
+        if not self._shown and not any(own.retrain for own in self._desk.models.values()):
+            return
         self._desk.end_late()
         for name in self._desk.alarmed():
             try:
@@ -146,9 +149,17 @@ class Worker:
     def _attempt(self, settings: Retrain, run: Run, attempt: int) -> None:
         try:
             result = self._perform(settings, run, attempt)
-            self._settle(settings, run, attempt, result)
-        except Exception:
-            log.exception("model %s: retraining %s: attempt %d failed; it is repeated", run.model, run.id, attempt)
+        except Exception as error:
+            log.exception("model %s: retraining %s: attempt %d failed", run.model, run.id, attempt)
+            result = Result("again", type(error).__name__)
+        for wait in _SETTLING:
+            try:
+                self._settle(settings, run, attempt, result)
+            except Exception:
+                log.exception("model %s: retraining %s: attempt %d could not be noted", run.model, run.id, attempt)
+                self._stop.wait(wait)
+            else:
+                break
         self._desk.woken.set()
 
     def _perform(self, settings: Retrain, run: Run, attempt: int) -> Result:
@@ -159,8 +170,12 @@ class Worker:
         assert settings.action.command is not None
 
         def hold() -> bool:
-            with self._store.lasting() as tx:
-                return table.extend(tx, run.id, self._owner, attempt, self._desk.clock() + HOLD)
+            try:
+                with self._store.transaction() as tx:
+                    return table.extend(tx, run.id, self._owner, attempt, self._desk.clock() + action.HOLD)
+            except Exception:  # a store that does not answer gives the run to nobody else either
+                log.exception("model %s: retraining %s: the lease could not be renewed", run.model, run.id)
+                return True
 
         return action.run(settings.action.command, folder, told, settings.timeout, self._stop, hold)
 
@@ -193,4 +208,4 @@ def _retries(settings: Retrain) -> int:
 def _lease(settings: Retrain) -> float:
     """Return for how many seconds an attempt is its exporter's own."""
     http = settings.action.http if settings.action is not None else None
-    return http.timeout + MARGIN if http is not None else HOLD
+    return http.timeout + action.MARGIN if http is not None else action.HOLD

@@ -500,6 +500,37 @@ def test_command_of_an_exporter_that_stops_is_run_again(
     assert b.runs[0].state == "succeeded"
 
 
+def test_a_store_that_does_not_answer_for_a_while(
+    pair: Callable[..., Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither ends a command nor makes it run again: lease and result are noted once it answers."""
+    line = "import time; open('ran', 'a').write('x'); time.sleep(1.5)"
+    a, b = pair(action={"command": [sys.executable, "-c", line]})
+    monkeypatch.setattr(action, "HOLD", 0.6)
+    monkeypatch.setattr(working, "_SETTLING", (0.1,) * 20)
+    broken = {"extend": 3, "settle": 3}
+
+    def breaking(name: str) -> Callable[..., bool]:
+        real: Callable[..., bool] = getattr(table, name)
+
+        def work(*arguments: Any, **named: Any) -> bool:
+            if broken[name]:
+                broken[name] -= 1
+                raise sa.exc.OperationalError("", None, Exception("the server is gone"))
+            return real(*arguments, **named)
+
+        return work
+
+    for name in broken:
+        monkeypatch.setattr(table, name, breaking(name))
+    a.desk.receive([alert()])
+    a.step()
+    b.step()
+    assert set(broken.values()) == {0}
+    assert (tmp_path / "ran").read_text() == "x"
+    assert a.outcomes == ["triggered", "succeeded"]
+
+
 # --- an end at each step ----------------------------------------------------------------------------------------------
 
 
@@ -516,7 +547,7 @@ def exporter_that_is_cut(url: str, ci: str, folder: Path, start: float, step: st
     if step in places:
         where, name = places[step]
         setattr(where, name, lambda *_, **__: os._exit(9))
-    action.FIRST_WAIT, working.MARGIN = 0.0, -1.5
+    action.FIRST_WAIT, action.MARGIN = 0.0, -1.5
     one = Exporter(url, model(folder, ci), folder, time.time)
     one.desk.receive([alert(1, start)])
     for _ in range(40):
