@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from exporter.baseline import Baseline
 from exporter.evaluate.views import Found, View
@@ -94,7 +94,19 @@ def quality(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
                 out.extend(readings)
             else:
                 dropped += readings.series()
+        out.put("model_quality_checks_failed", model.name, view.version, view.window, value=_failed(found))
     return Found(out, states, {}, dropped)
+
+
+def _failed(found: Mapping[str, tuple[dict[str, float], dict[str, float | None]]]) -> int | None:
+    """Return how many checks are above their bound, those of features beyond the budget too; None without any."""
+    known = [
+        share > limit
+        for current, limits in found.values()
+        for check, share in current.items()
+        if (limit := limits[check]) is not None
+    ]
+    return sum(known) if known else None
 
 
 def _excess(current: dict[str, float], limits: dict[str, float | None]) -> float:

@@ -10,7 +10,7 @@ from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as dm
 
-from grafana.panels import BLUE, PINK, RED, SOURCE
+from grafana.panels import BLUE, GREEN, PINK, RED, SOURCE
 from grafana.queries import alerts
 
 TAG = "model-exporter"
@@ -36,9 +36,14 @@ def variable(
     many: bool = False,
     newest: bool = False,
     hidden: bool = False,
+    listed: bool = False,
     first: str = "",
 ) -> dashboard.QueryVariable:
-    """Make a variable from `label_values(...)`. `many`: several; `newest`: highest first; `first`: chosen at first."""
+    """Make a variable from `label_values(...)`.
+
+    many: several values, and All. listed: All are the values that are listed, no others. newest: highest first. first:
+    chosen at first.
+    """
     sort = dm.VariableSort.NATURAL_DESC if newest else dm.VariableSort.ALPHABETICAL_ASC
     made = dashboard.QueryVariable(name).label(label).datasource(SOURCE).definition(query)
     made = made.query({"qryType": 1, "query": query, "refId": "v"}).sort(sort)
@@ -48,7 +53,8 @@ def variable(
     if hidden:
         made = made.hide(dm.VariableHide.HIDE_VARIABLE)
     if many:
-        return made.multi(True).include_all(True).all_value(".+").current(_all())
+        made = made.multi(True).include_all(True).current(_all())
+        return made if listed else made.all_value(".+")
     if first:
         made = made.current(dm.VariableOption(text=first, value=first, selected=True))
     return made.multi(False).include_all(False)
@@ -57,7 +63,8 @@ def variable(
 def sources(series: str) -> list[Any]:
     """What every dashboard is chosen by: the data source, and the jobs that have `series`."""
     source = dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus").regex("")
-    return [source, variable("job", "job", f"label_values({series}, job)", many=True)]
+    # Not `.+` for All: series that every job has, such as `up`, would be those of Prometheus itself, too.
+    return [source, variable("job", "job", f"label_values({series}, job)", many=True, listed=True)]
 
 
 def variables(many: bool) -> list[Any]:
@@ -84,7 +91,7 @@ def _begins(now: str, before: str) -> str:
 
 
 def events() -> list[Any]:
-    """Mark when an alert began, and when a model's version or reference changed."""
+    """Mark when an alert began, a model's version or reference changed, and it was retrained."""
     by = "alertname, severity, model"
     firing = alerts(alertstate="firing", severity="!=none")
     info, reference = (
@@ -116,6 +123,7 @@ def events() -> list[Any]:
             text="new reference data",
             tags="",
         ),
+        _annotation("Retraining", GREEN, _retrained(), title="{{model}}", text="retraining was triggered", tags=""),
     ]
 
 
@@ -124,6 +132,13 @@ def _changed(label: str, series: str) -> str:
     day = f"last_over_time({series}[1d] offset $__interval)"
     new = _begins(f"count by (model, {label}) ({series})", f"count by (model, {label}) ({day})")
     return f"{new} and on (model) count by (model) ({day})"
+
+
+def _retrained() -> str:
+    """Where the newest trigger of retraining is another one than before; a series that comes back is no event."""
+    last = 'model_retrain_last_trigger_timestamp_seconds{job=~"$job", model=~"$model"}'
+    now, before = f"max by (model) ({last})", f"max by (model) ({last} offset $__interval)"
+    return f"{now} > {before} or ({_begins(now, before)}) > time() - 3600"
 
 
 def _links() -> list[Any]:

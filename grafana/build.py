@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from grafana import detail, feature, fleet, quality, service
+from grafana import business, detail, feature, fleet, quality, service
 
-_BOARDS = (fleet, detail, feature, quality, service)
+_BOARDS = (fleet, detail, feature, quality, business, service)
 FOLDER = Path(__file__).parent / "dashboards"
 
 

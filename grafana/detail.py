@@ -4,101 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from grafana import detail_data, detail_drift, detail_methods, detail_performance, detail_segments
-from grafana import queries as q
+from grafana import (
+    detail_data,
+    detail_drift,
+    detail_methods,
+    detail_performance,
+    detail_segments,
+    detail_serving,
+    detail_summary,
+    detail_versions,
+    indicators,
+)
 from grafana.board import Row, assemble, variable, variables
 from grafana.health import source_table, task_table
-from grafana.panels import AMBER, GREEN, GREY, RED, Query, number, steps, timeline
-from grafana.states import MODEL_STATES, alert_table
-
-
-def _numbers() -> list[Any]:
-    """The model's condition in one line of numbers."""
-    by = "model, model_version"
-    any_red = steps((None, GREY), (0, GREEN), (1, RED))
-    return [
-        number(
-            "State",
-            "The worst of: task failed, no fresh results, no fresh rows, a metric beyond its bound, bad "
-            "values, drift, too few rows; else healthy. Grey and purple mean that nothing can be said, "
-            "not that all is well.",
-            "none",
-            Query(q.state()),
-            mapping=MODEL_STATES,
-            size=(4, 3),
-            empty="no such model",
-        ),
-        number(
-            "Alerts firing",
-            "Critical and warning alerts on this model, any version. The list below says what about.",
-            "none",
-            Query(q.firing("critical|warning")),
-            thresholds=any_red,
-            size=(3, 3),
-            empty="no rules",
-        ),
-        number(
-            "Nearest bound",
-            "The metric with the least room to its bound, and its score in the window; without bounds "
-            "ROC AUC or the mean absolute error. The rows below draw it beside its bound.",
-            "none",
-            Query(q.headline_score(), "{{metric}}"),
-            decimals=3,
-            named=True,
-            size=(4, 3),
-            empty="no labelled rows",
-        ),
-        number(
-            "Drifted features",
-            "Features with at least one score above its threshold in force. Features with too few values are not "
-            "judged and not counted; the share that is judged stands below.",
-            "none",
-            Query(f"sum({q.top('feature', q.pick('model_feature_drift_detected', 'slice'))})"),
-            thresholds=steps((None, GREY), (0, GREEN), (1, AMBER)),
-            size=(4, 3),
-            empty="not judged",
-        ),
-        detail_data.labels_known(3),
-        detail_data.newest_row(3),
-        number(
-            "Reference",
-            "Age of the newest row of the reference data that everything is compared against. Replace "
-            "the reference after retraining.",
-            "dateTimeFromNow",
-            Query(f"1000 * {q.top(by, q.pick('model_reference_timestamp_seconds', 'version'))}"),
-            size=(3, 3),
-            empty="no reference",
-        ),
-    ]
-
-
-def _history() -> Any:
-    """What was wrong when: one line for each thing that can be."""
-    states = q.window_state()
-    share = q.top("model", q.pick("model_drifted_features_ratio", "slice"))
-    limit = q.low("model", q.pick("model_drifted_features_threshold_ratio", "model"))
-    outputs = q.top("output", q.pick("model_prediction_drift_detected", "window"))
-    label = q.top("model", q.pick("model_label_drift_detected", "window"))
-    broken = f"({q.beyond_bound()}) * 0 + {q.LOW} or {q.score()} * 0"
-    missing = q.pick("model_feature_missing_ratio", "slice")
-    bad = f"({q.bad_values()}) * 0 + {q.BAD} or {missing} * 0"
-    return timeline(
-        "When did it change, and what?",
-        "Results: whether each task has a result to trust for this window. Data set: share of drifted "
-        "features above its threshold. Prediction, score and label: any drift score above its threshold. "
-        "Bounds: any metric beyond its bound.",
-        MODEL_STATES,
-        [
-            Query(q.top("task", states), "results: {{task}}"),
-            Query(f"{q.DRIFTED} * ({share} > bool {limit})", "data set drift"),
-            Query(f"{q.DRIFTED} * {outputs}", "{{output}} drift"),
-            Query(f"{q.DRIFTED} * {label}", "label drift"),
-            Query(q.top("model", bad), "bad values"),
-            Query(q.top("model", broken), "performance bounds"),
-        ],
-        size=(13, 9),
-        empty="No result in this time range",
-    )
+from grafana.states import alert_table
 
 
 def build() -> dict[str, Any]:
@@ -106,19 +25,33 @@ def build() -> dict[str, Any]:
     of_model = 'job=~"$job", model="$model", model_version="$version"'
     methods = f"label_values(model_multivariate_drift_score{{{of_model}}}, method)"
     metrics = 'label_values(model_performance_score_baseline{job=~"$job", model="$model"}, metric)'
+    chosen = {"model": "${model}", "version": "${version}"}
+    opened = indicators.opened(**chosen, kpi="${__value.text}")
     parts = [
         Row(
             "Is it healthy, and since when?",
-            [*_numbers(), _history(), alert_table("Which alerts are open?", (11, 9), False)],
+            [
+                *detail_summary.numbers(),
+                detail_summary.changes((12, 9)),
+                alert_table("Which alerts are open?", (12, 9), False),
+            ],
         ),
         Row("Does it still predict well?", detail_performance.scores()),
-        Row("Where does it go wrong?", detail_performance.breakdown()),
+        Row("Can the scores be trusted?", detail_performance.trust()),
+        Row("Where does it go wrong?", detail_performance.mistakes()),
         Row("Have the inputs changed?", detail_drift.inputs()),
         Row("Have the outputs changed?", detail_drift.outputs()),
-        Row("Is it a season or a fault?", detail_drift.seasons(), folded=True),
         Row("Is it one segment?", detail_segments.panels(), folded=True),
+        Row("Is it a season or a fault?", detail_drift.seasons(), folded=True),
         Row("Have whole rows changed?", detail_methods.whole_rows(), folded=True),
         Row("Has it changed for good?", detail_methods.detectors(), folded=True),
+        Row("Does it bring what it should?", [indicators.table((16, 8), opened), indicators.history((8, 8))]),
+        Row("Does it answer, and fast enough?", detail_serving.panels()),
+        Row(
+            "Was it retrained, and is the new version better?",
+            [*detail_versions.retraining(), *detail_versions.versions()],
+            folded=True,
+        ),
         Row("Is there enough data, and is it clean?", detail_data.panels()),
         Row(
             "Does the monitoring of this model work?",

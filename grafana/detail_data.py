@@ -34,36 +34,54 @@ def newest_row(width: int) -> Any:
     )
 
 
-def amount() -> list[Any]:
-    """Rows, and those of them with a label."""
+def amount() -> Any:
+    """Draw the rows, and those of them with a label."""
     count = "model_window_rows"
     fewest = q.low("model", q.pick("model_window_min_rows", "model", dataset="=~current|labelled"))
+    return lines(
+        "Are there enough rows?",
+        "Rows in the window and those of them with a label, beside the rows below which nothing is "
+        "judged. Below the dashed line: wait, take a longer window, or look at the source.",
+        "short",
+        [
+            Query(q.top("dataset", q.pick(count, "slice", dataset="current")), "rows", "current"),
+            Query(q.top("dataset", q.pick(count, "slice", dataset="labelled")), "with a label", "second"),
+            Query(fewest, "fewest to judge", "warning"),
+        ],
+        size=(8, 7),
+        empty="No rows in this window",
+    )
+
+
+def arrival() -> Any:
+    """Draw the share of rows with a label."""
     coverage = q.top("window", q.pick("model_labels_coverage_ratio", "window"))
-    return [
-        lines(
-            "Are there enough rows?",
-            "Rows in the window and those of them with a label, beside the rows below which nothing is "
-            "judged. Below the dashed line: wait, take a longer window, or look at the source.",
-            "short",
-            [
-                Query(q.top("dataset", q.pick(count, "slice", dataset="current")), "rows", "current"),
-                Query(q.top("dataset", q.pick(count, "slice", dataset="labelled")), "with a label", "second"),
-                Query(fewest, "fewest to judge", "warning"),
-            ],
-            size=(8, 7),
-            empty="No rows in this window",
-        ),
-        lines(
-            "Do the labels arrive?",
-            "Share of the window's predictions whose label is known. A fall: the label source is late "
-            "(ModelLabelsDelayed).",
-            "percentunit",
-            [Query(coverage, "labels known", "current")],
-            soft=(0, 1),
-            size=(8, 7),
-            empty="No rows in this window",
-        ),
-    ]
+    return lines(
+        "Do the labels arrive?",
+        "Share of the window's predictions whose label is known. A fall: the label source is late "
+        "(ModelLabelsDelayed).",
+        "percentunit",
+        [Query(coverage, "labels known", "current")],
+        soft=(0, 1),
+        size=(8, 7),
+        empty="No rows in this window",
+    )
+
+
+def age() -> Any:
+    """The newest row's age beside the limit."""
+    newest = q.top("model", q.pick("model_newest_row_timestamp_seconds", "version"))
+    limit = q.low("model", q.pick("model_data_delay_threshold_seconds", "model"))
+    return lines(
+        "How old is the newest row?",
+        "Age of the newest prediction; dashed: model_data_delay_threshold_seconds, above which the log counts as stale "
+        "(ModelDataStale). Saw teeth are usual where the log comes in batches.",
+        "s",
+        [Query(f"time() - {newest}", "newest row", "current"), Query(limit, "oldest allowed", "warning")],
+        soft=(0, 1),
+        size=(8, 7),
+        empty="No row has been read yet",
+    )
 
 
 def rejected(width: int) -> Any:
@@ -111,4 +129,4 @@ def offenders(size: tuple[int, int]) -> Any:
 
 def panels() -> list[Any]:
     """Return model detail's row on data."""
-    return [*amount(), rejected(8), offenders((24, 7))]
+    return [amount(), age(), rejected(8), offenders((24, 7))]

@@ -171,8 +171,23 @@ def _class_shares() -> Any:
         "percentunit",
         "class",
         {each: q.top("class", q.pick(share, "slice", dataset=each)) for each in ("reference", "current")},
-        size=(8, 8),
+        size=(6, 8),
         empty="No classes: a regression, or no rows",
+    )
+
+
+def _label_shares() -> Any:
+    rows = q.top("actual, predicted", q.pick("model_confusion_rows", "window"))
+    share = f"sum by (actual) ({rows}) / on () group_left () (sum ({rows}) > 0)"
+    return lines(
+        "Which labels come?",
+        "Share of the window's labelled rows that turned out to be of each class; at most six. It moves, and the "
+        "predictions do not: the world has changed and the model has not seen it.",
+        "percentunit",
+        [Query(f"{share} and on (actual) {q.worst(share, 6)}", "{{actual}}")],
+        soft=(0, 1),
+        size=(6, 8),
+        empty="No classes: a regression, or no labelled rows",
     )
 
 
@@ -197,10 +212,11 @@ def outputs() -> list[Any]:
                 Query(label, "label", "third"),
                 Query("vector(1)", "threshold", "warning"),
             ],
-            size=(8, 8),
+            size=(6, 8),
             empty=_UNJUDGED,
         ),
         _class_shares(),
+        _label_shares(),
         lines(
             "What does it predict on average?",
             "Mean probability of the positive class (binary) or mean predicted value (regression); "
@@ -211,7 +227,7 @@ def outputs() -> list[Any]:
                 Query(q.top("dataset", q.pick(mean, "slice", dataset="reference")), "reference", "reference"),
             ],
             decimals=3,
-            size=(8, 8),
+            size=(6, 8),
             empty="No mean: a model of several classes, or no rows",
         ),
     ]

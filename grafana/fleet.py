@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from grafana import indicators
 from grafana import queries as q
 from grafana.board import Row, assemble, variables
 from grafana.health import exporter_strip, source_table, task_table
@@ -110,11 +111,18 @@ def _columns() -> list[Column]:
         Column("feature", "in feature", width=130, links=(feature,)),
         Column("metric", "Metric", width=85),
         Column("D", "Now", unit="none", width=75, decimals=3),
-        Column("E", "Baseline", unit="none", width=80, decimals=3),
-        Column("F", "Bound", unit="none", width=75, decimals=3),
-        Column("G", "Labels", unit="percentunit", width=75, decimals=0),
-        Column("H", "Newest row", unit="s", width=95, decimals=0),
-        Column("I", "Rows", unit="locale", width=75, decimals=0),
+        Column("E", "Estimated", unit="none", width=85, decimals=3),
+        Column("F", "Baseline", unit="none", width=80, decimals=3),
+        Column("G", "Bound", unit="none", width=75, decimals=3),
+        Column(
+            "H",
+            "Indicators",
+            width=105,
+            mapping=indicators.CELLS,
+            links=(indicators.opened(**model),),
+        ),
+        Column("I", "Labels", unit="percentunit", width=70, decimals=0),
+        Column("J", "Newest row", unit="s", width=95, decimals=0),
     ]
 
 
@@ -125,26 +133,28 @@ def _fleet_queries() -> list[Query]:
     ratio = q.drift_per_threshold("feature", "feature, method", many=True)
     worst = f"topk by ({_VERSION}) (1, max by ({_VERSION}, feature) ({ratio}))"
     newest = q.top(_VERSION, q.pick("model_newest_row_timestamp_seconds", "version", many=True))
-    rows_now = q.top(_VERSION, q.pick("model_window_rows", "slice", many=True, dataset="current"))
     alerts = f"{info} * on (model) group_left () count by (model) ({firing}) or 0 * {info}"
     return [
         Query(q.state(many=True)),
         Query(alerts),
         Query(worst),
         Query(q.headline_score(many=True)),
+        Query(q.headline_estimate(many=True)),
         Query(q.headline_baseline(many=True)),
         Query(q.headline_bound(many=True)),
+        Query(q.top(_VERSION, indicators.state(many=True))),
         Query(q.top(_VERSION, q.pick("model_labels_coverage_ratio", "window", many=True))),
         Query(f"time() - {newest}"),
-        Query(rows_now),
     ]
 
 
 _TABLE_TEXT = """One line a model version, worst first; click a model to see why.
 
 - **Drift**: the largest drift score of any feature, divided by its threshold in force; from 1× it is drift.
-- **Metric, Now, Baseline, Bound**: the metric closest to its bound (min or max): in the window, on the
-  reference, and the bound itself; without a bound ROC AUC or the mean absolute error.
+- **Metric, Now, Estimated, Baseline, Bound**: the metric closest to its bound (min or max): realised in the
+  window, estimated without labels, on the reference, and the bound itself; without a bound ROC AUC or the mean
+  absolute error.
+- **Indicators**: the worst of its business indicators.
 - **Alerts**: critical and warning ones that fire.
 - **Labels**: share of the window's predictions whose label is known. **Newest row**: its age.
 """
@@ -152,7 +162,6 @@ _TABLE_TEXT = """One line a model version, worst first; click a model to see why
 
 def _over_time() -> list[Any]:
     """The models' states, and the two numbers behind them, over time."""
-    ratio = q.drift_per_threshold("feature", "feature, method", many=True)
     one = Query("vector(1)", "threshold", "warning")
     bound = Query("vector(1)", "bound", "critical")
     size = (12, 8)
@@ -172,7 +181,7 @@ def _over_time() -> list[Any]:
             "Largest drift score of any feature over its threshold in force. Above the dashed line at 1 "
             "a feature has drifted.",
             TIMES,
-            [Query(q.top(_VERSION, ratio), "{{model}} {{model_version}}"), one],
+            [Query(q.worst_drift(many=True), "{{model}} {{model_version}}"), one],
             size=size,
             empty="No drift score: the windows have too few rows, or no feature is monitored",
         ),

@@ -28,6 +28,7 @@ SOURCE = cm.DataSourceRef(type_val="prometheus", uid="${datasource}")
 BLUE, SKY, GREEN, AMBER, OCHRE = "#0072B2", "#56B4E9", "#009E73", "#F7BC0F", "#E69F00"
 RED, PINK, MAUVE, PLUM, PURPLE = "#D55E00", "#CC79A7", "#E3B5CF", "#B0578D", "#7A3463"
 GREY, SILVER = "#767676", "#8E8E8E"
+POINTS = 300  # moments in a panel over time: what the eye can tell apart, and Prometheus answers at once
 TIMES = "suffix:×"  # "1.5×": how many times the threshold or bound
 
 Words = dict[int | str, tuple[str, str]]
@@ -45,6 +46,15 @@ class Query(NamedTuple):
 
 
 _DASH = {"fill": "dash", "dash": [8, 6]}
+_EDGE = {"custom.lineWidth": 0, "custom.hideFrom": {"legend": True, "tooltip": False, "viz": False}}
+
+
+def _band(name: str, color: str, opacity: int) -> dict[str, dict[str, Any]]:
+    """Looks of the two ends of a shaded band; its queries' legends are the names of the looks."""
+    filled = {"custom.fillBelowTo": f"{name} from", "custom.fillOpacity": opacity}
+    return {f"{name} from": {"color": color, **_EDGE}, f"{name} to": {"color": color, **_EDGE, **filled}}
+
+
 LOOKS: dict[str, dict[str, Any]] = {
     "current": {"color": SKY, "custom.lineWidth": 2},
     "second": {"color": PINK, "custom.lineWidth": 2},
@@ -54,6 +64,9 @@ LOOKS: dict[str, dict[str, Any]] = {
     "reference": {"color": SILVER, "custom.lineStyle": _DASH},
     "warning": {"color": OCHRE, "custom.lineStyle": _DASH},
     "critical": {"color": RED, "custom.lineStyle": _DASH},
+    **_band("95 %", SKY, 18),
+    **_band("estimate 95 %", PINK, 8),
+    **_band("usual", SILVER, 14),
 }
 
 
@@ -140,6 +153,11 @@ def link(title: str, uid: str, own: Sequence[str] = CARRIED, **variables: str) -
     return dashboard.DashboardLink(title).url(f"/d/{uid}?" + "&".join([*carried, "${__url_time_range}"]))
 
 
+def band(name: str, lower: str, upper: str) -> list[Query]:
+    """Shade what lies between two queries; `name`: of a band in `LOOKS`."""
+    return [Query(expr, f"{name} {end}", f"{name} {end}") for end, expr in (("from", lower), ("to", upper))]
+
+
 def lines(
     title: str,
     description: str,
@@ -153,7 +171,7 @@ def lines(
 ) -> timeseries.Panel:
     """Draw lines over time; queries with a look are drawn in it. `soft`: what the axis shows at least."""
     panel = timeseries.Panel().unit(unit).legend(LEGEND).line_width(1.5).fill_opacity(0)
-    panel = panel.show_points(cm.VisibilityMode.NEVER).thresholds(PLAIN)
+    panel = panel.max_data_points(POINTS).show_points(cm.VisibilityMode.NEVER).thresholds(PLAIN)
     panel = panel.color_scheme(dashboard.FieldColor().mode(dm.FieldColorModeId.PALETTE_CLASSIC))
     panel = panel.tooltip(common.VizTooltipOptions().mode(cm.TooltipDisplayMode.MULTI).sort(cm.SortOrder.DESCENDING))
     if decimals is not None:
@@ -237,6 +255,7 @@ def timeline(
         .row_height(0.8)
         .merge_values(True)
         .per_page(per_page)
+        .max_data_points(POINTS)
         .show_value(cm.VisibilityMode.NEVER)
         .legend(LEGEND)
     )
@@ -251,6 +270,7 @@ def cells(title: str, description: str, query: Query, unit: str, limit: float, *
     panel = (
         heatmap.Panel()
         .calculate(False)
+        .max_data_points(POINTS)
         .color(color.min(0).max(limit))
         .cell_gap(0)
         .cell_values(heatmap.CellValues().unit(unit).decimals(2))

@@ -26,8 +26,7 @@ from grafana.panels import (
 )
 from grafana.tables import Column, rows
 
-_MOST = 20
-_PAIRS = "feature, check"
+_MOST = 5
 _JUDGED: Words = {0: ("within its bound", GREEN), 1: ("beyond its bound", AMBER), 2: ("no bound", GREY)}
 _ANY = steps((None, GREY), (0, GREEN), (1, AMBER))
 _UNJUDGED = "Not judged: no rows in the window"
@@ -115,27 +114,33 @@ def _numbers() -> list[Any]:
 
 
 def _history() -> Any:
-    """Features and checks by time, the worst on top."""
-    times, blind = q.quality_of_bound(), q.quality_blind()
-    state = f"({times} > bool 1) or 2 + 0 * ({blind})"
-    most = q.worst(f"{times} or 0.001 * ({blind})", _MOST)
-    text = "{{feature}} {{check}}"
+    """Features by time, the checks one after the other."""
+    failed = q.pick("model_quality_checks_failed", "window")
     return timeline(
         "Which checks failed, and when?",
         "Each feature and check: beyond its bound where the share of bad values is above the bound in force. On top "
-        "any of them, then those that were beyond it in this time range, then the others that had bad values; the "
-        f"{_MOST} highest for their bound. No bound: what was learned from the reference cannot tell anything. "
-        "Several features at one moment: look at what they come from.",
+        f"any of them; then, for each check, the {_MOST} features with the most bad values for their bound in this "
+        "time range. No bound: what was learned from the reference cannot tell anything. Several features at one "
+        "moment: look at what they come from.",
         _JUDGED,
         [
-            Query(f"max({times} > bool 1)", "any check"),
-            Query(f"({state}) and on ({_PAIRS}) ({most} > 1)", text),
-            Query(f"({state}) and on ({_PAIRS}) ({most} > 0 <= 1)", text),
+            Query(q.top("model", f"{failed} > bool 0"), "any check"),
+            *(Query(_verdicts(check), f"{{{{feature}}}} {words}") for check, words in q.CHECKS.items()),
         ],
+        per_page=4 * _MOST + 1,
         links=[_OPEN],
         size=(14, 12),
         empty=_UNJUDGED,
     )
+
+
+def _verdicts(check: str) -> str:
+    """The verdicts of one check on the features that had most bad values; each check alone, as labels are dear."""
+    share = q.top("feature", q.pick(f"model_feature_{check}_ratio", "slice"))
+    bound = q.low("feature", q.pick(f"model_feature_{check}_threshold_ratio", "slice"))
+    times, blind = f"{share} / {bound}", f"({share} unless on (feature) {bound})"
+    most = q.worst(f"{times} or 0.001 * {blind}", _MOST)
+    return f"({times} > bool 1 or 2 + 0 * {blind}) and on (feature) ({most} > 0)"
 
 
 def _check(check: str) -> Any:
@@ -186,22 +191,6 @@ def _reasons() -> Any:
     )
 
 
-def _age() -> Any:
-    """The newest row's age beside the limit."""
-    newest = q.top("model", q.pick("model_newest_row_timestamp_seconds", "version"))
-    limit = q.low("model", q.pick("model_data_delay_threshold_seconds", "model"))
-    return lines(
-        "How old is the newest row?",
-        "Age of the newest prediction; dashed: model_data_delay_threshold_seconds, above which the log counts as stale "
-        "(ModelDataStale). Saw teeth are usual where the log comes in batches.",
-        "s",
-        [Query(f"time() - {newest}", "newest row", "current"), Query(limit, "oldest allowed", "warning")],
-        soft=(0, 1),
-        size=(8, 7),
-        empty="No row has been read yet",
-    )
-
-
 def build() -> dict[str, Any]:
     """Build the dashboard `model-quality`."""
     parts = [
@@ -209,7 +198,7 @@ def build() -> dict[str, Any]:
         Row("What is wrong, and since when?", [_history(), detail_data.offenders((10, 12))]),
         Row("How bad is it, and what is allowed?", [_check(check) for check in q.CHECKS]),
         Row("Are rows lost?", [detail_data.rejected(10), _reasons()]),
-        Row("Is there enough data, and is it fresh?", [*detail_data.amount(), _age()]),
+        Row("Is there enough data, and is it fresh?", [detail_data.amount(), detail_data.arrival(), detail_data.age()]),
     ]
     return assemble(
         "model-quality",

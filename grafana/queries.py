@@ -1,6 +1,7 @@
 """PromQL that more than one panel asks for.
 
-Raw series only, so that the dashboards also work where the recording rules are not loaded. Replicas of one
+Raw series, so that the dashboards also work where the recording rules are not loaded; only what is usual (bands over
+weeks) is recorded. Replicas of one
 exporter show the same values: every query takes the maximum by the labels it names, so a pair draws one line.
 """
 
@@ -29,6 +30,8 @@ STATES = (
 )
 """What `state` answers, by number: the worst is the highest."""
 HEALTHY, FEW, DRIFTED, BAD, LOW, LATE, STALE, FAILED = range(len(STATES))
+
+_USUAL = "=~roc_auc|roc_auc_ovr_macro|mae"
 
 CHECKS = {"missing": "missing", "unseen": "unseen", "out_of_range": "out of range", "invalid": "invalid"}
 """Data quality checks: part of the series name, and the words for it."""
@@ -121,11 +124,22 @@ def margin(many: bool = False) -> str:
     return f"({score(many)} / {join} {floor(many)}) or 1 / ({score(many)} / {join} {ceiling(many)})"
 
 
+def estimated(many: bool = False, end: str = "", **matchers: str) -> str:
+    """Performance estimated without labels, by metric; `end`: `_lower` or `_upper` of its interval."""
+    return top(f"{_VERSION}, metric", pick(f"model_performance_estimated_score{end}", "slice", many, **matchers))
+
+
 def headline_score(many: bool = False) -> str:
     """The score of the metric closest to its bound; without bounds ROC AUC or the mean absolute error."""
-    usual = score(many, metric="=~roc_auc|roc_auc_ovr_macro|mae")
     closest = f"bottomk by ({_VERSION}) (1, {margin(many)})"
-    return f"({score(many)} and on ({_VERSION}, metric) {closest}) or on ({_VERSION}) {usual}"
+    return f"({score(many)} and on ({_VERSION}, metric) {closest}) or on ({_VERSION}) {score(many, metric=_USUAL)}"
+
+
+def headline_estimate(many: bool = False) -> str:
+    """What the metric of `headline_score` is estimated to be; without labels ROC AUC or the mean absolute error."""
+    usual = estimated(many, metric=_USUAL)
+    same = f"{estimated(many)} and on ({_VERSION}, metric) ({headline_score(many)})"
+    return f"({same}) or on ({_VERSION}) ({usual} unless on ({_VERSION}) {score(many)})"
 
 
 def headline_bound(many: bool = False) -> str:
@@ -134,9 +148,9 @@ def headline_bound(many: bool = False) -> str:
 
 
 def headline_baseline(many: bool = False) -> str:
-    """What the metric of `headline_score` was on the reference."""
-    baseline = pick("model_performance_score_baseline", "version", many, segment="all")
-    return f"{top(f'{_VERSION}, metric', baseline)} and on ({_VERSION}, metric) ({headline_score(many)})"
+    """What the metric of `headline_score`, or of `headline_estimate`, was on the reference."""
+    baseline = top(f"{_VERSION}, metric", pick("model_performance_score_baseline", "version", many, segment="all"))
+    return f"{baseline} and on ({_VERSION}, metric) ({headline_score(many)} or {headline_estimate(many)})"
 
 
 def beyond_bound(many: bool = False) -> str:
@@ -148,7 +162,7 @@ def beyond_bound(many: bool = False) -> str:
 def drifted(many: bool = False) -> str:
     """1 where any verdict of a model says drift: a feature's, the prediction's or the label's."""
     verdicts = (
-        pick("model_feature_drift_detected", "slice", many),
+        f"({pick('model_drifted_features_ratio', 'slice', many)} > bool 0)",
         pick("model_prediction_drift_detected", "window", many),
         pick("model_label_drift_detected", "window", many),
     )
@@ -164,14 +178,13 @@ def late(many: bool = False) -> str:
 
 
 def bad_values(many: bool = False) -> str:
-    """Every feature with a data quality ratio above its bound."""
-    by = f"{_VERSION}, feature"
-    parts = []
-    for check in CHECKS:
-        ratio = pick(f"model_feature_{check}_ratio", "slice", many)
-        bound = pick(f"model_feature_{check}_threshold_ratio", "slice", many)
-        parts.append(f"{top(by, ratio)} > {low(by, bound)}")
-    return " or ".join(parts)
+    """Every model version with a data quality check above its bound."""
+    return f"{top(_VERSION, pick('model_quality_checks_failed', 'window', many))} > 0"
+
+
+def worst_drift(many: bool = False) -> str:
+    """The largest drift score of any feature over its threshold in force."""
+    return top(_VERSION, pick("model_segment_drift_score", "slice", many))
 
 
 def window_state(many: bool = False) -> str:
@@ -183,18 +196,24 @@ def window_state(many: bool = False) -> str:
 
 def state(many: bool = False) -> str:
     """The worst thing to say about each model version, as a number into `STATES`; without any result, that."""
-    # `or` keeps the left of two series with the same labels: the late before the drifted.
-    parts = (
-        f"({late(many)}) * 0 + {LATE}",
-        window_state(many),
-        f"({beyond_bound(many)}) * 0 + {LOW}",
-        f"({bad_values(many)}) * 0 + {BAD}",
-        f"{drifted(many)} * {DRIFTED}",
+
+    def task(states: str) -> str:
+        return f"{top(_VERSION, pick('model_window_state', 'window', many, state=states))} == 1"
+
+    # `or` keeps the left of two with the same labels: the worst first. One series a version from the start, as this is
+    # asked for every model at every moment.
+    worst_first = (
+        (FAILED, task("failed")),
+        (STALE, task("stale")),
+        (LATE, late(many)),
+        (LOW, f"count by ({_VERSION}) ({beyond_bound(many)})"),
+        (BAD, bad_values(many)),
+        (DRIFTED, f"{drifted(many)} == 1"),
+        (FEW, task("=~insufficient|immature")),
+        (HEALTHY, task("ok")),
+        (STALE, top(_VERSION, pick("model_info", "version", many))),
     )
-    nothing = (
-        pick("model_info", "version", many) + f" unless on ({_VERSION}) {pick('model_window_state', 'window', many)}"
-    )
-    return f"({top(_VERSION, ' or '.join(parts))} or {top(_VERSION, nothing)} * {STALE})"
+    return "(" + " or ".join(f"0 * ({expr}) + {number}" for number, expr in worst_first) + ")"
 
 
 def alerts(name: str = "ALERTS", **labels: str) -> str:
@@ -256,3 +275,9 @@ def task_lateness(many: bool) -> str:
     interval = top("model, task", pick("model_task_interval_seconds", "model", many))
     start = f"max({pick('process_start_time_seconds', 'exporter')})"
     return f"(time() - ({success} > 0 or 0 * {success} + on () group_left () {start})) / {interval}"
+
+
+def versions() -> str:
+    """Which versions of the chosen model have rows in the window: 1, else 0."""
+    rows = pick("model_window_rows", "slice", model_version="=~.+", dataset="current")
+    return top("model_version", f"{rows} > bool 0")

@@ -110,16 +110,20 @@ def _tasks() -> list[Any]:
         return taken if times == 1 else f"{times} * {taken}"
 
     failed = f"2 * ({q.low(by, own('model_task_last_run_success'))} == bool 0) > 0"
-    late = f"{q.task_lateness(True)} > bool 2.5"
+    success, interval = (
+        q.top(by, own(f"model_task_{name}_seconds")) for name in ("last_success_timestamp", "interval")
+    )
+    late = f"(time() - ({success} > 0)) / {interval} > bool 2.5"  # one that never succeeded has failed
     took = "model_task_duration_seconds"
     return [
         task_table(True, (14, 8)),
         timeline(
             "When did a task fail or run late?",
-            "Failed: the last run did not succeed. Late: no success for 2.5 intervals. Results of a failed task are "
-            "taken away, so the models' dashboards show less, not wrong.",
+            "The worst of each model's tasks; the table says which. Failed: the last run did not succeed. Late: no "
+            "success for 2.5 intervals. Results of a failed task are taken away, so the models' dashboards show less, "
+            "not wrong.",
             _TASK,
-            [Query(f"{failed} or {late}", "{{model}} {{task}}")],
+            [Query(q.top("model", f"{failed} or {late}"), "{{model}}")],
             size=(10, 8),
             empty=_NO_RUN,
         ),

@@ -15,12 +15,19 @@ MODEL_STATES: Words = {number: (name, _COLORS[number]) for number, name in enume
 SEVERITIES: Words = {3: ("critical", RED), 2: ("warning", AMBER), 1: ("info", GREY)}
 ALERT_STATES: Words = {"firing": ("firing", NONE), "pending": ("pending", GREY)}
 
-_ABOUT = "feature", "output", "metric", "task", "source", "reason", "window"
+_ABOUT = "feature", "output", "metric", "kpi", "signal", "quantile", "segment", "task", "source", "reason", "window"
 _ALERT_TEXT = (
     "Alerts of the rules in `prometheus/rules`: firing, and pending until their `for` has passed. About: "
     "the feature, metric, task or source that the alert names. What to do is in `docs/runbook.md` under "
     "the alert's name; the notification carries the link."
 )
+
+
+def _about(alerts: str) -> str:
+    """Tell in one label what alerts are about; that it is the whole, and no segment, goes without saying."""
+    whole = f'label_replace({alerts}, "segment", "", "segment", "all")'
+    labels = ", ".join(f'"{label}"' for label in _ABOUT)
+    return f'label_join({whole}, "about", " ", {labels})'
 
 
 def alert_table(
@@ -35,14 +42,13 @@ def alert_table(
     names: a matcher of alert names. own: the dashboard's variables that its links carry.
     """
     by = "alertname, severity, model, model_version, about"
-    about = ", ".join(f'"{label}"' for label in _ABOUT)
     ranked = " or ".join(
         f"{rank} * {q.alerts(alertname=names, severity=name)}" for rank, (name, _) in SEVERITIES.items()
     )
     since = q.alerts("ALERTS_FOR_STATE", alertname=names, severity="!=none")
     columns = [
         Column("A", "Severity", width=80, mapping=SEVERITIES),
-        Column("alertname", "Alert", width=200),
+        Column("alertname", "Alert", width=225),
         Column(
             "model",
             "Model",
@@ -51,15 +57,15 @@ def alert_table(
         ),
         Column("about", "About"),
         Column("alertstate", "State", width=70, mapping=ALERT_STATES),
-        Column("B", "Since", unit="dateTimeFromNow", width=110),
+        Column("B", "Since", unit="dateTimeFromNow", width=125),
     ]
     return rows(
         title,
         _ALERT_TEXT,
         [column for column in columns if with_model or column.heading != "Model"],
         [
-            Query(f'max by ({by}, alertstate) (label_join({ranked}, "about", " ", {about}))'),
-            Query(f'1000 * max by ({by}) (label_join({since}, "about", " ", {about}))'),
+            Query(f"max by ({by}, alertstate) ({_about(ranked)})"),
+            Query(f"1000 * max by ({by}) ({_about(since)})"),
         ],
         sort=["Severity", "Since"],
         size=size,

@@ -128,7 +128,7 @@ def matrix(
     panel = panel.min_width(70)
     panel = panel.sort_by([common.TableSortByFieldState().display_name(heading).desc(False)])
     panel = dress(panel, title, description, [query], instant=True, form=PromQueryFormat.TABLE, **rest)
-    panel = panel.override_by_name(heading, properties({"unit": "string", "custom.minWidth": 90}))
+    panel = panel.override_by_name(heading, properties({"unit": "string", "custom.minWidth": 115}))
     panel = panel.with_transformation(
         transform("groupingToMatrix", columnField=column, rowField=line, valueField="Value", emptyValue="null")
     )

@@ -26,6 +26,12 @@ FAMILIES: tuple[Family, ...] = (
     *_quality("out_of_range", "with a number outside of the reference's minimum and maximum"),
     *_quality("invalid", "with a value that is not of the feature's type"),
     Family(
+        "model_quality_checks_failed",
+        W,
+        "Checks of features (missing, unseen, out of range, invalid) whose share is above its bound, 0 is well; "
+        f"{QUALITY}.",
+    ),
+    Family(
         "model_feature_bin_ratio",
         (*W, "feature", "bin", "dataset"),
         f"Share of a feature's rows in a bin that the reference fixed, 0 to 1; {DRIFT}.",

@@ -115,7 +115,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "model_segment_drift_score",
         S,
-        f"Largest drift score of a segment's features over its threshold, 1 is at the threshold; {DRIFT}.",
+        f"Largest drift score of the features of a segment or of the whole over its threshold, 1 is at it; {DRIFT}.",
     ),
     Family(
         "model_segment_state",

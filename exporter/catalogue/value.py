@@ -33,6 +33,12 @@ FAMILIES: tuple[Family, ...] = (
         "Highest accepted value of a business indicator, in its unit.",
     ),
     Family(
+        "model_business_decision_value",
+        ("model", *KPI, "actual", "predicted"),
+        "Worth of one decision by actual and predicted class, as the value matrix of a business indicator says, in its "
+        "unit.",
+    ),
+    Family(
         "model_serving_latency_seconds",
         (*W, "quantile"),
         f"Quantiles of the latency of the window's requests, in seconds, to within 1 %; {SERVING}.",

@@ -10,6 +10,7 @@ from exporter.business.values import Value
 from exporter.evaluate.views import Found, View, of_labels, slices
 from exporter.fields import Levels
 from exporter.kpis import expected_of, least_rows, needs_labels, values_of
+from exporter.profile.outcome import ClassBins
 from exporter.readings import Readings
 from exporter.segments import ALL
 from exporter.settings import Model
@@ -22,6 +23,7 @@ def business(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
     fall short of every bound.
     """
     out, states = bounds(model), {}
+    out.extend(matrices(model, baseline))
     kinds = list(zip(model.business, baseline.bins.kpis, strict=True))
     late = {kpi.name for kpi, own in kinds if needs_labels(kpi, own)}
     needed = {kpi.name: least_rows(model, kpi, own) for kpi, own in kinds}
@@ -69,4 +71,15 @@ def bounds(model: Model) -> Readings:
         for family, limit in (("model_business_kpi_min", kpi.min), ("model_business_kpi_max", kpi.max)):
             for severity, value in (limit or Levels()).items():
                 out.put(family, model.name, kpi.name, severity, value=value)
+    return out
+
+
+def matrices(model: Model, baseline: Baseline) -> Readings:
+    """Return what each decision is worth, of the indicators with a value matrix."""
+    out = Readings()
+    classes = baseline.bins.outcomes.classes if isinstance(baseline.bins.outcomes, ClassBins) else ()
+    for kpi in model.business:
+        for actual, worths in zip(classes, kpi.value_matrix or (), strict=False):
+            for predicted, worth in zip(classes, worths, strict=True):
+                out.put("model_business_decision_value", model.name, kpi.name, kpi.unit, actual, predicted, value=worth)
     return out

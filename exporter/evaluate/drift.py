@@ -120,6 +120,7 @@ def _put_features(
     """Put the features' readings, the most drifted first up to the budget; return the series left out."""
     drifts = judged.of_features()
     _put_ratio(out, "model_drifted_features_ratio", (*labels, ALL), drifts)
+    out.put("model_segment_drift_score", *labels, ALL, value=judged.worst())
     impacts = impact({name: one.severity for name, one in drifts.items() if one.thresholds}, importance)
     p_values, dropped = _adjusted(drifts), 0
     for number, feature in enumerate(_ranked(judged, importance)):

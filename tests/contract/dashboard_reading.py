@@ -25,6 +25,16 @@ ALERT_LABELS = {
     "severity",
     *(label for family in FAMILIES.values() for label in family.labels),
 }
+# Of the contract, or of rules that stand beside this.
+COMING: dict[str, set[str]] = {
+    "model_retrain_decisions_total": SCRAPED | {"model", "outcome"},
+    "model_retrain_last_trigger_timestamp_seconds": SCRAPED | {"model"},
+    "model_retrain_in_progress": SCRAPED | {"model"},
+    "model_retrain_awaiting_approval": SCRAPED | {"model"},
+    "kpi:model_business_kpi_value:band_lower4w": {"job", "model", "window", "kpi", "unit"},
+    "kpi:model_business_kpi_value:band_upper4w": {"job", "model", "window", "kpi", "unit"},
+    "quantile:model_serving_latency_seconds:band_upper4w": {"job", "model", "window", "quantile"},
+}
 # Series of Prometheus itself and of its Python client, with their own labels.
 OTHERS: dict[str, set[str]] = {
     "ALERTS": SCRAPED | ALERT_LABELS,
@@ -46,16 +56,16 @@ OTHERS: dict[str, set[str]] = {
 
 def known_series() -> dict[str, set[str] | None]:
     """Every name that a query may ask for, with its labels; None where a rule decides the labels."""
-    known: dict[str, set[str] | None] = dict(OTHERS)
+    known: dict[str, set[str] | None] = OTHERS | COMING
     for family in FAMILIES.values():
         labels = SCRAPED | set(family.labels)
         if family.kind == "histogram":
             known.update({f"{family.name}_{end}": labels | {"le"} for end in ("bucket", "sum", "count")})
         else:
             known[family.name] = labels
-    recording = ROOT / "prometheus" / "rules" / "recording.yml"
-    groups = yaml.safe_load(recording.read_text(encoding="utf-8"))["groups"]
-    known.update({rule["record"]: None for group in groups for rule in group["rules"]})
+    for path in (ROOT / "prometheus" / "rules").glob("*.yml"):
+        groups = yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
+        known.update({rule["record"]: None for group in groups for rule in group["rules"] if "record" in rule})
     return known
 
 

@@ -40,12 +40,12 @@ def template_datasource(board: Board) -> Iterator[str]:
 
 
 def template_job(board: Board) -> Iterator[str]:
-    """template-job-rule: a variable `job` of several values, asked of the chosen data source."""
+    """template-job-rule: a variable `job` of several values, asked of the chosen data source; All: see `EXCLUDED`."""
     job = next((each for each in variables(board) if each["name"] == "job"), None)
     if job is None:
         yield "no variable job"
         return
-    wanted = {"label": "job", "multi": True, "includeAll": True, "allValue": ".+"}
+    wanted = {"label": "job", "multi": True, "includeAll": True, "allValue": None}
     yield from (f"job: {key} is {job.get(key)!r}" for key, value in wanted.items() if job.get(key) != value)
 
 
@@ -182,6 +182,29 @@ def replicas_once(board: Board) -> Iterator[str]:
             yield f"{where}: shows each replica"
 
 
+def light(board: Board) -> Iterator[str]:
+    """What opens on many models asks over time only for series that a model has few of; see bench/dashboards.py."""
+    if not any(each["name"] == "model" and each.get("multi") for each in variables(board)):
+        return
+    for panel in panels(board):
+        for target in panel["targets"]:
+            for selector, _ in selectors(target["expr"]) if target.get("range") else ():
+                if "feature" in (KNOWN[selector.name] or set()) and not selector.name.startswith("ALERTS"):
+                    yield f"{panel['title']}: {selector.name} of every feature of every model, over time"
+
+
+def answers_explained(board: Board) -> Iterator[str]:
+    """Numbers that are 0 or 1 are words; states are told in a word beside the colour."""
+    words = re.compile(r"_(detected|degraded|success|successful|up|leader|in_progress)\b")
+    for panel in panels(board):
+        if panel["type"] in ("stat", "state-timeline"):
+            shown = [target["expr"] for target in panel["targets"]]
+            mapped = panel["fieldConfig"]["defaults"].get("mappings")
+            counts = all(re.match(r"(count|sum)\(", expr) for expr in shown)
+            if any(words.search(expr) for expr in shown) and not mapped and not counts:
+                yield f"{panel['title']}: shows 0 or 1"
+
+
 def provisioning(board: Board) -> Iterator[str]:
     """uneditable-dashboard, and what file provisioning needs: classic JSON, no id, a uid, a tag."""
     wanted = {"id": None, "editable": False, "schemaVersion": 42, "tags": ["model-exporter"]}
@@ -275,6 +298,8 @@ RULES: tuple[Rule, ...] = (
     series_exist,
     variables_exist,
     replicas_once,
+    light,
+    answers_explained,
     provisioning,
     panel_ids,
     panel_places,
@@ -285,5 +310,6 @@ RULES: tuple[Rule, ...] = (
 # Rules of dashboard-linter that are left out, and why.
 EXCLUDED = {
     "template-instance-rule": "a model has no instance: replicas show the same, queries take the maximum",
+    "template-job-rule, in that All is `.+`": "`up` and `process_*` of every other job would be the exporter's",
     "target-instance-rule": "as above; `replicas_once` demands the aggregation instead",
 }

@@ -34,17 +34,16 @@ WELL: dict[str, str] = {
     **window_state("performance", "ok"),
     f"model_newest_row_timestamp_seconds{{{VERSION}}}": "590",
     f"model_data_delay_threshold_seconds{{{MODEL}}}": "60",
-    f'model_feature_drift_detected{{{SLICE}, feature="a"}}': "0",
-    f'model_feature_missing_ratio{{{SLICE}, feature="a"}}': "0.25",
-    f'model_feature_missing_threshold_ratio{{{SLICE}, feature="a"}}': "0.5",
+    f"model_drifted_features_ratio{{{SLICE}}}": "0",
+    f"model_quality_checks_failed{{{WINDOW}}}": "0",
     f'model_performance_score{{{SLICE}, metric="roc_auc"}}': "0.75",
     f'model_performance_score{{{SLICE}, metric="log_loss"}}': "0.25",
     f'model_performance_score_baseline{{{VERSION}, segment="all", metric="log_loss"}}': "0.125",
     f'model_performance_score_min{{{MODEL}, metric="roc_auc", severity="critical"}}': "0.5",
     f'model_performance_score_max{{{MODEL}, metric="log_loss", severity="warning"}}': "0.3125",
 }
-DRIFT = {f'model_feature_drift_detected{{{SLICE}, feature="a"}}': "1"}
-BAD = {f'model_feature_missing_ratio{{{SLICE}, feature="a"}}': "0.75"}
+DRIFT = {f"model_drifted_features_ratio{{{SLICE}}}": "0.125"}
+BAD = {f"model_quality_checks_failed{{{WINDOW}}}": "2"}
 LOW = {f'model_performance_score{{{SLICE}, metric="roc_auc"}}': "0.25"}
 HIGH_LOSS = {f'model_performance_score{{{SLICE}, metric="log_loss"}}': "0.5"}
 LATE = {f"model_newest_row_timestamp_seconds{{{VERSION}}}": "500"}

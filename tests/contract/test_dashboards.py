@@ -11,7 +11,9 @@ from dashboard_reading import BOARDS, panels
 from dashboard_rules import (
     RULES,
     Rule,
+    answers_explained,
     closed_rows,
+    light,
     links_lead_somewhere,
     panel_places,
     replicas_once,
@@ -75,6 +77,7 @@ def test_provisioning_matches_the_dashboards() -> None:
         (series_exist, 'max(model_info{job=~"$job", feature="$feature"})'),
         (variables_exist, 'max(model_info{job=~"$job", model="$modell"})'),
         (replicas_once, 'model_info{job=~"$job"}'),
+        (answers_explained, 'max(model_exporter_leader{job=~"$job"})'),
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
@@ -82,6 +85,14 @@ def test_rules_find_a_bad_query(rule: Rule, expr: str) -> None:
     board = dashboards()["model-fleet.json"]
     panels(board)[0]["targets"][0]["expr"] = expr
     assert list(rule(board)) != []
+
+
+def test_rules_find_what_is_heavy() -> None:
+    board = dashboards()["model-fleet.json"]
+    assert list(light(board)) == []
+    panel = next(each for each in panels(board) if each["type"] == "state-timeline")
+    panel["targets"][0]["expr"] = 'max by (model) (model_feature_drift_score{job=~"$job"})'
+    assert list(light(board)) != []
 
 
 def test_rules_find_a_row_that_grafana_would_strip() -> None:

@@ -221,6 +221,13 @@ def test_evaluation() -> None:
     cells = known.groupby(["label", "prediction"]).size()
     worth = 2 * cells[0, 0] - 5 * cells[0, 1] - 10 * cells[1, 0] + 10 * cells[1, 1]
     assert shown["6h", "all", "decisions", ""] == worth
+    matrix = {one.labels[1:]: one.value for one in found.readings["model_business_decision_value"]}
+    assert matrix == {
+        ("decisions", "", "0", "0"): 2,
+        ("decisions", "", "0", "1"): -5,
+        ("decisions", "", "1", "0"): -10,
+        ("decisions", "", "1", "1"): 10,
+    }
     assert not any("gone" in labels for labels in shown)
     assert set(found.states.values()) == {"ok"}  # the indicator that is gone has no value, the others stay
     bounds = {

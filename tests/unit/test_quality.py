@@ -121,6 +121,8 @@ def test_each_share_is_published_with_its_bound():
     assert of(found.readings, "model_feature_invalid_ratio") == {"amount": 0}
     assert of(found.readings, "model_feature_invalid_threshold_ratio") == {"amount": 0.01}
     assert found.states == {("1", "1h"): "ok"}
+    (failed,) = found.readings["model_quality_checks_failed"]
+    assert (failed.labels[1:], failed.value) == (("1", "1h"), 2)  # missing and unseen colours
 
 
 def test_learned_bounds_replace_the_defaults_but_not_what_is_configured():
@@ -148,6 +150,7 @@ def test_too_few_rows_are_insufficient_and_no_rows_have_no_share():
     assert few.states == none.states == {("1", "1h"): "insufficient"}
     assert of(few.readings, "model_feature_missing_ratio")
     assert not any(of(none.readings, f"model_feature_{check}_ratio") for check in CHECKS)
+    assert "model_quality_checks_failed" not in none.readings
 
 
 def test_the_budget_keeps_the_features_that_are_furthest_above_their_bounds():
@@ -156,6 +159,9 @@ def test_the_budget_keeps_the_features_that_are_furthest_above_their_bounds():
     found = quality(model, baseline, [view_of(model, baseline, LOG)])
     assert of(found.readings, "model_feature_missing_ratio") == {"colour": 0.25}
     assert found.dropped == 6  # three shares of amount, each with its bound
+    everything = quality(settings(), baseline, [view_of(model, baseline, LOG)])
+    name = "model_quality_checks_failed"
+    assert found.readings[name] == everything.readings[name]  # they count, shown or not
 
 
 def test_a_column_that_the_log_does_not_have_is_missing_in_every_row():

@@ -87,6 +87,9 @@ def test_a_shift_in_one_slice_is_seen_there_and_it_is_the_worst(tmp_path: Path) 
     scores = of(readings, "model_segment_drift_score")
     assert max(scores, key=lambda key: scores[key]) == ("shop=east",)
     assert scores["shop=east",] > 1 > scores["shop=north",]
+    of_whole = {key: value for key, value in of(readings, "model_feature_drift_score").items() if key[0] == "all"}
+    limits = of(readings, "model_feature_drift_threshold")
+    assert scores["all",] == max(value / limits[*key, "warning"] for key, value in of_whole.items())
     thresholds = of(readings, "model_feature_drift_threshold")
     assert thresholds["shop=kiosk", "x", "ks", "warning"] > thresholds["all", "x", "ks", "warning"]
 
