@@ -25,12 +25,8 @@ ALERT_LABELS = {
     "severity",
     *(label for family in FAMILIES.values() for label in family.labels),
 }
-# Of the contract, or of rules that stand beside this.
+# Recorded by rules that are built beside this.
 COMING: dict[str, set[str]] = {
-    "model_retrain_decisions_total": SCRAPED | {"model", "outcome"},
-    "model_retrain_last_trigger_timestamp_seconds": SCRAPED | {"model"},
-    "model_retrain_in_progress": SCRAPED | {"model"},
-    "model_retrain_awaiting_approval": SCRAPED | {"model"},
     "kpi:model_business_kpi_value:band_lower4w": {"job", "model", "window", "kpi", "unit"},
     "kpi:model_business_kpi_value:band_upper4w": {"job", "model", "window", "kpi", "unit"},
     "quantile:model_serving_latency_seconds:band_upper4w": {"job", "model", "window", "quantile"},
