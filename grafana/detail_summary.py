@@ -92,6 +92,7 @@ def changes(size: tuple[int, int]) -> Any:
         [
             Query(q.top("task", states), "results: {{task}}"),
             Query(f"{q.DRIFTED} * ({share} > bool {limit})", "data set drift"),
+            Query(f"{q.DRIFTED} * ({share} > bool 0)", "any feature drift"),
             Query(f"{q.DRIFTED} * {outputs}", "{{output}} drift"),
             Query(f"{q.DRIFTED} * {label}", "label drift"),
             Query(q.top("model", bad), "bad values"),

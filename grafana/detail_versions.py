@@ -70,7 +70,7 @@ def versions() -> list[Any]:
             columns,
             [Query(q.top(by, states)), Query(own("")), Query(own("_lower")), Query(own("_upper"))],
             sort=["It is", "Metric"],
-            size=(12, 7),
+            size=(11, 7),
             empty=_ONE_VERSION,
         ),
         matrix(
@@ -81,7 +81,7 @@ def versions() -> list[Any]:
             Query(q.top("model_version, metric", f"last_over_time({scores}[$__range])")),
             ("model_version", "metric"),
             decimals=3,
-            size=(12, 7),
+            size=(13, 7),
             empty=NO_LABELS,
         ),
     ]
