@@ -14,6 +14,7 @@ from grafana.panels import BLUE, GREEN, PINK, RED, SOURCE
 from grafana.queries import alerts
 
 TAG = "model-exporter"
+RUNBOOK = "https://github.com/model-exporter/model-exporter/blob/main/docs/runbook.md"
 
 
 class Row(NamedTuple):
@@ -143,7 +144,9 @@ def _retrained() -> str:
 
 def _links() -> list[Any]:
     made = dashboard.DashboardLink("Model dashboards").type(dm.DashboardLinkType.DASHBOARDS).tags([TAG])
-    return [made.as_dropdown(False).include_vars(True).keep_time(True).target_blank(False)]
+    runbook = dashboard.DashboardLink("Runbook").type(dm.DashboardLinkType.LINK).url(RUNBOOK).icon("doc")
+    runbook = runbook.tooltip("What to do about each alert").target_blank(True)
+    return [made.as_dropdown(False).include_vars(True).keep_time(True).target_blank(False), runbook]
 
 
 def assemble(uid: str, title: str, description: str, choices: Sequence[Any], parts: Sequence[Row]) -> dict[str, Any]:

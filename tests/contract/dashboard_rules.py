@@ -282,6 +282,16 @@ def links_lead_somewhere(board: Board) -> Iterator[str]:
             yield f"{url}: loses the time range"
 
 
+def navigation(board: Board) -> Iterator[str]:
+    """All our dashboards are one click away, with variables and time, and the runbook is another."""
+    links = {link["type"]: link for link in board["links"]}
+    ours = links.get("dashboards", {})
+    wanted = {"tags": ["model-exporter"], "includeVars": True, "keepTime": True, "asDropdown": False}
+    yield from (f"link to dashboards: {key} is {ours.get(key)!r}" for key, to in wanted.items() if ours.get(key) != to)
+    if not links.get("link", {}).get("url", "").endswith("docs/runbook.md"):
+        yield "no link to the runbook"
+
+
 Rule = Callable[[Board], Iterator[str]]
 RULES: tuple[Rule, ...] = (
     template_datasource,
@@ -306,6 +316,7 @@ RULES: tuple[Rule, ...] = (
     closed_rows,
     refresh,
     links_lead_somewhere,
+    navigation,
 )
 # Rules of dashboard-linter that are left out, and why.
 EXCLUDED = {
