@@ -144,7 +144,8 @@ class Service:
         models = [model for model in config.models if self.shard.owns(model.name)]
         if wrong := unusable(config):
             raise ConfigError([loaded.lines.mistake(one, of_model=True) for one in wrong])
-        config_audit.loaded(self.store, loaded, time.time())
+        if not anew:
+            config_audit.loaded(self.store, loaded, time.time())
         for key in not_computed(config):
             log.warning("%s is read, but this version does not compute it", key)
         old, retention = self.monitors, config.store.retention

@@ -37,9 +37,7 @@ def read_url(text: str) -> sa.URL:
     return url
 
 
-def make_engine(
-    url: sa.URL, name: str, timeouts: str = TIMEOUTS, sync: str = "NORMAL", **options: Any
-) -> sa.Engine:
+def make_engine(url: sa.URL, name: str, timeouts: str = TIMEOUTS, sync: str = "NORMAL", **options: Any) -> sa.Engine:
     """Return an engine; nothing is opened yet. name: what PostgreSQL shows as the application's. sync: of SQLite."""
     if url.get_backend_name() == "sqlite":
         if url.database in {None, "", ":memory:"}:

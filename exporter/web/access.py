@@ -99,6 +99,7 @@ def guard(app: Flask, kept: Kept, host: str) -> None:
                 answer, code = failure(401, "unauthorized", "a name and a password are needed (basic authentication)")
                 answer.headers["WWW-Authenticate"] = 'Basic realm="model-exporter", charset="UTF-8"'
                 return answer, code
+            request.environ["REMOTE_USER"] = name  # who asked, for those who write it down
         if request.method not in _HARMLESS and not web.authenticates and not is_loopback(host):
             sentence = (
                 f"{request.method} is refused: the exporter listens on {host} without authentication; give it "
