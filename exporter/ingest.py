@@ -85,6 +85,8 @@ class Ingest:
     def describe(self, views: list[View]) -> Readings:
         """Return what is known of rows, versions and baseline."""
         model, out = self.model, Readings()
+        if model.team:
+            out.put("model_owner_info", model.name, model.team, value=1)
         versions = list(dict.fromkeys(view.version for view in views))
         for version in versions or ([self.version] if self.version is not None else []):
             out.put("model_info", model.name, version, model.task, model.framework, value=1)

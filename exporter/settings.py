@@ -261,6 +261,7 @@ class Model(Settings):
     labels: Source | None = None
     version: Annotated[str | dict[Literal["column"], str], BeforeValidator(_version)] = "1"
     framework: str = ""
+    team: str = ""
     timezone: Zone = "UTC"
     schedule: Schedule = Schedule.model_validate({"every": "1m"})
     windows: tuple[Annotated[Window, BeforeValidator(_window)], ...] = Field(
@@ -269,6 +270,7 @@ class Model(Settings):
     bucket: WholeSeconds | None = None
     lateness: Seconds | None = None
     label_delay: Wait | None = None
+    label_coverage: Ratio | None = None
     data_delay: Seconds | None = None
     max_features: int = Field(default=100, ge=1)
     max_segments: int = Field(default=20, ge=1)

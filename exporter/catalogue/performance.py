@@ -19,6 +19,12 @@ FAMILIES: tuple[Family, ...] = (
         f"is known, 0 to 1, higher is better; {PERFORMANCE}.",
     ),
     Family(
+        "model_labels_coverage_threshold_ratio",
+        ("model",),
+        "Least share of predictions that are old enough for their labels that must have one, 0 to 1: as configured, else "
+        "half of the reference's share.",
+    ),
+    Family(
         "model_label_delay_seconds",
         (*W, "q"),
         f"Quantile q of the time from prediction to label, in seconds, over the rows that performance is judged on; "

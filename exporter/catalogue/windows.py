@@ -6,6 +6,7 @@ from exporter.catalogue.family import INGEST, Family, M, S, W
 
 FAMILIES: tuple[Family, ...] = (
     Family("model_info", (*M, "task", "framework"), "A monitored model and version; always 1."),
+    Family("model_owner_info", ("model", "team"), "The team that is told of a model's alerts; always 1."),
     Family(
         "model_window_rows",
         (*S, "dataset"),

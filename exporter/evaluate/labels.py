@@ -45,10 +45,21 @@ def put_labels(out: Readings, model: Model, baseline: Baseline, view: View, own:
 
 
 def bounds(model: Model, baseline: Baseline) -> Readings:
-    """Return the age at which labels count as complete."""
+    """Return the age at which labels count as complete, and the share of them that must be there then."""
     out = Readings()
+    if model.columns.label is not None:
+        out.put("model_labels_coverage_threshold_ratio", model.name, value=_least_coverage(model, baseline))
     out.put("model_label_delay_threshold_seconds", model.name, value=baseline.label_delay(model))
     return out
+
+
+def _least_coverage(model: Model, baseline: Baseline) -> float | None:
+    """Return the least accepted share of labels: as configured, else half of the reference's; None if that has none."""
+    if model.label_coverage is not None:
+        return model.label_coverage
+    rows = int(baseline.bins.part(baseline.vector, "rows")[0])
+    labelled = baseline.bins.labelled_rows(baseline.vector)
+    return labelled / rows / 2 if rows and labelled else None
 
 
 def report(model: Model, baseline: Baseline) -> dict[str, object]:

@@ -37,6 +37,11 @@ FIRED: list[Labels] = [
 ]
 
 
+def fixed(rule: dict[str, Any]) -> Labels:
+    """Return the labels of an alert that are the same for all models."""
+    return {key: value for key, value in rule["labels"].items() if "{{" not in value}
+
+
 def succeeds(*command: str | Path) -> None:
     """Run a tool; fail with what it said."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
@@ -73,7 +78,7 @@ def all_queries() -> Iterator[tuple[str, str]]:
     for rule in RULES:
         where = rule.get("alert") or rule["record"]
         yield where, rule["expr"]
-        for text in rule.get("annotations", {}).values():
+        for text in (*rule.get("annotations", {}).values(), *rule.get("labels", {}).values()):
             yield from ((where, query) for query in template_queries(text))
     for block in re.findall(r"(?:^    .+\n)+", RUNBOOK, re.MULTILINE):
         yield from (("runbook", line.strip()) for line in block.splitlines())

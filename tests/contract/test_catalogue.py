@@ -31,6 +31,7 @@ NOT_SHOWN: dict[str, str] = {
     for name in FAMILIES
     if "serving_l" in name or "serving_e" in name
 }
+NOT_SHOWN["model_owner_info"] = "the example's model has no team"
 NOT_SHOWN |= {name: "the log of the example has one version" for name in FAMILIES if "version_comparison" in name}
 NOT_SHOWN |= {name: "the example does not retrain" for name in FAMILIES if name.startswith("model_retrain_")}
 each_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.name)
