@@ -16,51 +16,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from exporter import __version__
+from exporter import __version__, logs
 from exporter.config import ConfigError, load
+from exporter.duration import parse
 from exporter.shards import Shard
 from exporter.store import StoreError
 
 log = logging.getLogger("exporter")
 USAGE, MISTAKE = 2, 1
-
-
-class JsonLines(logging.Formatter):
-    """One JSON object a line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        moment = datetime.fromtimestamp(record.created, UTC).isoformat()
-        line = {
-            "ts": moment,
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "msg": record.getMessage(),
-        }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line)
-
-
-class Text(logging.Formatter):
-    """One line; a traceback only when debugging."""
-
-    def __init__(self, debug: bool):
-        super().__init__("%(asctime)s %(levelname)s %(message)s")
-        self._debug = debug
-
-    def format(self, record: logging.LogRecord) -> str:
-        if record.exc_info and not self._debug:
-            message = f"{record.getMessage()}: {record.exc_info[1]!r}"
-            record = logging.LogRecord(record.name, record.levelno, record.pathname, record.lineno, message, (), None)
-        return super().format(record)
-
-
-def _logging(arguments: argparse.Namespace) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    json_lines = arguments.log_format == "json"
-    handler.setFormatter(JsonLines() if json_lines else Text(arguments.log_level == "debug"))
-    logging.basicConfig(level=arguments.log_level.upper(), handlers=[handler], force=True)
-    logging.getLogger("waitress").setLevel(logging.ERROR)
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -78,6 +41,28 @@ def _moment(text: str) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
+def _duration(text: str) -> float:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _add_test_alert(add: Callable[..., Any]) -> None:
+    test = add("test-alert", test_alert, [], "send a test alert through Alertmanager; exit 1 unless everybody took it")
+    test.add_argument(
+        "--alertmanager.url",
+        dest="urls",
+        action="append",
+        metavar="URL",
+        help="Alertmanager (http://127.0.0.1:9093); of a cluster every member, one flag each",
+    )
+    test.add_argument("--severity", choices=("critical", "warning", "info"), default="critical", help="of the alert")
+    test.add_argument("--model", metavar="M", help="a model's name; left out, one that does not exist")
+    test.add_argument("--team", metavar="T", default="none", help="a model's team")
+    test.add_argument("--timeout", type=_duration, metavar="D", help="wait so long at most (group_wait and 30s)")
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the whole command line."""
     root = argparse.ArgumentParser(
@@ -85,10 +70,10 @@ def parser() -> argparse.ArgumentParser:
         description="What node_exporter is to machines, model-exporter is to machine-learning models.",
     )
     root.add_argument("--version", action="version", version=f"model-exporter {__version__}")
-    logs = argparse.ArgumentParser(add_help=False)
+    messages = argparse.ArgumentParser(add_help=False)
     levels = ("debug", "info", "warning", "error")
-    logs.add_argument("--log.level", dest="log_level", choices=levels, default="info", help="least severe messages")
-    logs.add_argument(
+    messages.add_argument("--log.level", dest="log_level", choices=levels, default="info", help="least severe messages")
+    messages.add_argument(
         "--log.format", dest="log_format", choices=("text", "json"), default="text", help="form of messages"
     )
     config = argparse.ArgumentParser(add_help=False)
@@ -113,7 +98,7 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, work: Callable[[Any], int], parents: list[argparse.ArgumentParser], text: str) -> Any:
-        one = commands.add_parser(name, parents=[*parents, logs], help=text, description=text)
+        one = commands.add_parser(name, parents=[*parents, messages], help=text, description=text)
         one.set_defaults(work=work)
         return one
 
@@ -133,6 +118,7 @@ def parser() -> argparse.ArgumentParser:
         audit.add_argument(f"--{name}", dest=f"{name}_", type=_moment, metavar="RFC3339", help=text)
     audit.add_argument("--verify", action="store_true", help="print no entries, but whether the chain is whole")
     audit.add_argument("--expect", metavar="HASH", help="with --verify: an entry's hash, noted earlier, must be in it")
+    _add_test_alert(add)
     demo = add("demo", run_demo, [web], "run the bundled real example, live")
     demo.add_argument("--speed", type=float, default=1.0, metavar="X", help="let time in the log pass X times as fast")
     demo.add_argument("--directory", type=Path, metavar="D", help="keep log, store and configuration here")
@@ -144,7 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; return the exit code: 0 good, 1 mistake or failure, 2 usage."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the first process of a container ignores it by default
     parsed = parser().parse_args(arguments)
-    _logging(parsed)
+    logs.configure(parsed.log_level, parsed.log_format == "json")
     try:
         return int(parsed.work(parsed))
     except ConfigError as error:
@@ -305,6 +291,17 @@ def export_audit(arguments: argparse.Namespace) -> int:
     for line in (csv_lines if arguments.format == "csv" else json_lines)(found):
         sys.stdout.write(line)
     return 0
+
+
+def test_alert(arguments: argparse.Namespace) -> int:
+    """Send one alert through the running Alertmanager and print who took it."""
+    from exporter.drill import labels_of, run, show
+
+    labels = labels_of(arguments.severity, arguments.model, arguments.team)
+    urls = arguments.urls or ["http://127.0.0.1:9093"]
+    found = run(urls, labels, arguments.timeout, lambda line: print(line, file=sys.stderr, flush=True))
+    print("\n".join(show(found)))
+    return 0 if found.good else MISTAKE
 
 
 def run_demo(arguments: argparse.Namespace) -> int:

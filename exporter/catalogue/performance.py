@@ -21,8 +21,8 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "model_labels_coverage_threshold_ratio",
         ("model",),
-        "Least share of predictions that are old enough for their labels that must have one, 0 to 1: as configured, else "
-        "half of the reference's share.",
+        "Least share of predictions that are old enough for their labels that must have one, 0 to 1: as configured, "
+        "else half of the reference's share.",
     ),
     Family(
         "model_label_delay_seconds",

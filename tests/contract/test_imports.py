@@ -13,7 +13,7 @@ PACKAGE = ROOT / "exporter"
 # From the ground up. A module imports from the floors below its own; on one floor nobody imports from a neighbour,
 # but for the parts of a profile, which are built of each other.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("", "duration", "threads", "shards", "catalogue.family", "arrow", "retrain", "audit"),
+    ("", "duration", "logs", "threads", "shards", "catalogue.family", "arrow", "retrain", "audit"),
     ("rows", "drift", "performance", "business"),
     (*(f"catalogue.{one}" for one in ("data", "drift", "performance", "retrain", "tasks", "value", "windows")),),
     ("catalogue",),
@@ -73,8 +73,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("ledger", "retrain.desk", "config_audit", "election"),
     ("retrain.worker",),
     ("ingest", "days", "whole_rows"),
-    ("monitor",),
-    ("scheduler", "check"),
+    ("monitor", "alertmanager"),
+    ("scheduler", "check", "drill"),
     ("service",),
     ("web", "web.api", "web.metrics", "web.pages", "web.config", "web.tls"),
     ("web.access",),
@@ -96,8 +96,8 @@ ROOMS = {
     "waitress": {"web.app", "web.tls"},
     "bcrypt": {"web.access"},
     "apscheduler": {"scheduler"},
-    "prometheus_client": {"collector"},
-    "yaml": {"config", "mistakes"},
+    "prometheus_client": {"alertmanager", "collector"},
+    "yaml": {"alertmanager", "config", "mistakes"},
     "pydantic": {
         *("fields", "business.settings", "drift.settings", "retrain.settings", "settings", "config"),
         "web.config",

@@ -76,10 +76,12 @@ class Mail:
 
 
 class Slack:
-    """An HTTP server where Slack's webhook would be; keeps what is posted."""
+    """An HTTP server where Slack's webhook would be, and others; keeps what is posted. `answer` is its status code."""
 
     def __init__(self, port: int):
         self.messages: list[dict[str, Any]] = []
+        self.calls: list[dict[str, Any]] = []  # of the webhook of retraining
+        self.answer = 200
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -87,7 +89,9 @@ class Slack:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.path == "/slack":
                     outer.messages.append(json.loads(body))
-                self.send_response(200)
+                if self.path == "/retrain":
+                    outer.calls.append(json.loads(body))
+                self.send_response(outer.answer if self.path == "/slack" else 200)
                 self.end_headers()
                 self.wfile.write(b"ok")
 
@@ -134,13 +138,14 @@ def _quick(text: str) -> str:
     return re.sub(r"(keep_firing_for: )\w+", r"\g<1>2s", text)
 
 
-def prometheus(folder: Path, port: int, target: int, alertmanager: int) -> Any:
-    """Run Prometheus with the shipped configuration and rules, scraping each second."""
+def prometheus(folder: Path, port: int, target: int, *alertmanagers: int) -> Any:
+    """Run Prometheus with the shipped configuration and rules, scraping each second; all of a cluster are told."""
     home = folder / "prometheus"
     shutil.copytree(ROOT / "prometheus", home)
     config = home / "prometheus.yml"
     text = config.read_text().replace("127.0.0.1:9877", f"127.0.0.1:{target}")
-    text = text.replace("127.0.0.1:9093", f"127.0.0.1:{alertmanager}").replace("127.0.0.1:9090", f"127.0.0.1:{port}")
+    members = "', '".join(f"127.0.0.1:{one}" for one in alertmanagers)
+    text = text.replace("127.0.0.1:9093", members).replace("127.0.0.1:9090", f"127.0.0.1:{port}")
     text = re.sub(r"(scrape_interval|evaluation_interval): \w+", r"\1: 1s", text)
     config.write_text(text.replace("scrape_timeout: 10s", "scrape_timeout: 1s"))
     for rules in (home / "rules").glob("*.yml"):
@@ -157,27 +162,44 @@ def prometheus(folder: Path, port: int, target: int, alertmanager: int) -> Any:
     )
 
 
-def alertmanager(folder: Path, port: int, smtp: int, slack: int) -> Any:
-    """Run Alertmanager with the shipped configuration and templates; one message an incident, soon."""
-    home = folder / "alertmanager"
+def alertmanager(
+    folder: Path,
+    port: int,
+    smtp: int,
+    slack: int,
+    group_wait: str = "8s",
+    peers: tuple[int, ...] = (),
+    retrain: str | None = None,
+) -> Any:
+    """Run Alertmanager with the shipped configuration and templates; one message an incident, soon.
+
+    peers: of a cluster the ports of all members' gossip, this one's first. retrain: where the webhook of retraining
+    goes; left out, to the path /retrain of the server that is Slack's.
+    """
+    home = folder / f"alertmanager-{port}"
     shutil.copytree(ROOT / "alertmanager", home)
     config = home / "alertmanager.yml"
     text = config.read_text().replace("127.0.0.1:1025", f"127.0.0.1:{smtp}")
     text = text.replace("127.0.0.1:9099", f"127.0.0.1:{slack}")
-    text = re.sub(r"group_wait: \w+", "group_wait: 8s", text)
-    text = re.sub(r"group_interval: \w+", "group_interval: 8s", text)
+    text = text.replace("http://127.0.0.1:9877/api/v1/alerts", retrain or f"http://127.0.0.1:{slack}/retrain")
+    text = re.sub(r"group_wait: \w+", f"group_wait: {group_wait}", text)
+    text = re.sub(r"group_interval: \w+", f"group_interval: {group_wait}", text)
     config.write_text(text)
     (home / "secrets").mkdir(exist_ok=True)
     (home / "secrets" / "slack_api_url").write_text(f"http://127.0.0.1:{slack}/slack")
+    own, *others = peers or (0,)
+    cluster = [f"--cluster.peer=127.0.0.1:{other}" for other in others]
+    quick = ["--cluster.peer-timeout=5s", "--cluster.gossip-interval=50ms", "--cluster.pushpull-interval=1s"]
     binary = shutil.which("alertmanager") or "prometheus-alertmanager"
     return process(
         [
             binary,
             "--config.file=alertmanager.yml",
-            f"--storage.path={folder / 'alertmanager-data'}",
+            f"--storage.path={folder / f'alertmanager-data-{port}'}",
             f"--web.listen-address=127.0.0.1:{port}",
-            "--cluster.listen-address=",
+            f"--cluster.listen-address={f'127.0.0.1:{own}' if peers else ''}",
+            *(cluster + quick if peers else []),
         ],
         home,
-        "alertmanager",
+        f"alertmanager-{port}",
     )
