@@ -23,7 +23,9 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import yaml
 
+from exporter.alertmanager import files
 from exporter.duration import show
 from exporter.rows import SECOND
 
@@ -155,6 +157,19 @@ def configuration(example: Path, folder: Path, speed: float) -> Path:
     return path
 
 
+def missing_secrets(config: Path) -> list[str]:
+    """Return a sentence for each secret file that Alertmanager's configuration names and that is not there.
+
+    Relative paths are taken from the configuration's folder, where Alertmanager is to be started.
+    """
+    named = sorted(files(yaml.safe_load(config.read_text(encoding="utf-8"))))
+    return [
+        f"{config.parent / name} is missing: what needs it is not sent (alertmanager/secrets/README.md)"
+        for name in named
+        if not (config.parent / name).exists()
+    ]
+
+
 class Servers:
     """Prometheus and Alertmanager beside the exporter, with the shipped configuration, where they are installed."""
 
@@ -168,6 +183,7 @@ class Servers:
         lines = []
         shutil.copytree(share("prometheus"), self._folder / "prometheus")
         shutil.copytree(share("alertmanager"), self._folder / "alertmanager")
+        missing = missing_secrets(self._folder / "alertmanager" / "alertmanager.yml")
         alertmanager = shutil.which("alertmanager") or shutil.which("prometheus-alertmanager")
         prometheus = shutil.which("prometheus")
         if alertmanager is not None:
@@ -185,6 +201,7 @@ class Servers:
                     self._folder / "alertmanager",
                 )
             )
+            lines += [f"{'':14}{line}" for line in missing]
         if prometheus is not None:
             config = self._folder / "prometheus" / "prometheus.yml"
             config.write_text(config.read_text().replace("127.0.0.1:9877", self._exporter))

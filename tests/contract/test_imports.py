@@ -97,7 +97,7 @@ ROOMS = {
     "bcrypt": {"web.access"},
     "apscheduler": {"scheduler"},
     "prometheus_client": {"alertmanager", "collector"},
-    "yaml": {"alertmanager", "config", "mistakes"},
+    "yaml": {"alertmanager", "config", "demo", "mistakes"},
     "pydantic": {
         *("fields", "business.settings", "drift.settings", "retrain.settings", "settings", "config"),
         "web.config",

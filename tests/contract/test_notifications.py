@@ -313,7 +313,7 @@ def test_message_has_what_a_person_needs(need_tool: Tool, tmp_path: Path, templa
     text = render(need_tool, tmp_path, template, kind, message(firing=2, resolved=1))
     for part in ("f0", "f1", "f2", "50%", "threshold 5%", "2026-01-02 03:04 UTC", "2026-01-02 04:05 UTC"):
         assert part in text
-    assert "Highest impact: f0 (impact 0.5, 2.0 x threshold)." in text
+    assert "Features, highest impact first: f0 (impact 0.5, 2.0 x threshold)." in text
     assert text.count("Performance: roc_auc: realised 0.625 (24h), estimated 0.650 (24h), reference 0.750.") == 1
     for link in (
         "http://exporter/models/m",
@@ -330,8 +330,9 @@ def test_message_has_what_a_person_needs(need_tool: Tool, tmp_path: Path, templa
     ("impacts", "said"),
     [
         ({"a": ["0.125"], "b": ["1.250", "0.500"], "c": ["0.250"], "d": ["0.500"], "e": [""]},
-         "Highest impact: b (1.250), d (0.500), c (0.250)."),
-        ({"a": ["0.125", "0.250"], "b": [""], "c": ["0.000"], "d": ["0.001"]}, "Highest impact: a (0.250), d (0.001)."),
+         "Features, highest impact first: b (1.250), d (0.500), c (0.250)."),
+        ({"a": ["0.125", "0.250"], "b": [""], "c": ["0.000"], "d": ["0.001"]},
+         "Features, highest impact first: a (0.250), d (0.001)."),
         ({"a": ["0.125", "0.250"], "b": [""], "c": ["0.000"]}, ""),
     ],
 )  # fmt: skip
@@ -346,7 +347,7 @@ def test_message_names_three_features_with_the_highest_impact(
         alert["labels"] |= {"feature": feature}
         alert["annotations"] |= {"impact": impact} if impact else {}
     text = render(need_tool, tmp_path, template, kind, data)
-    assert text.count("Highest impact") == bool(said)
+    assert text.count("highest impact") == bool(said)
     assert said in text
 
 

@@ -41,6 +41,7 @@ DECISIONS = {
     "model_retrain_decisions_total": {"model", "outcome"},
     "model_retrain_last_trigger_timestamp_seconds": {"model"},
     "model_retrain_in_progress": {"model"},
+    "model_retrain_awaiting_approval": {"model"},
 }
 TEAM = "{{ range query (printf "
 RUNBOOK_URL = "https://github.com/model-exporter/model-exporter/blob/main/docs/runbook.md#"

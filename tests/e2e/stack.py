@@ -6,6 +6,7 @@ import contextlib
 import email
 import email.policy
 import json
+import os
 import re
 import shutil
 import signal
@@ -110,12 +111,15 @@ class Slack:
 
 @contextlib.contextmanager
 def process(command: list[str], folder: Path, name: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server; end it, and fail if it had died before."""
+    """Run a server; end it, and fail if it had died before, but for SIGKILL of a test."""
     with (folder / f"{name}.log").open("ab") as output:
-        running = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
+        own = {**os.environ, "PYTHONPATH": str(ROOT)}  # of this checkout, whatever is installed
+        running = subprocess.Popen(command, cwd=folder, env=own, stdout=output, stderr=subprocess.STDOUT)
         try:
             yield running
-            assert running.poll() is None, f"{name} died: {(folder / f'{name}.log').read_text()[-2000:]}"
+            assert running.poll() in {None, -signal.SIGKILL}, (
+                f"{name} died: {(folder / f'{name}.log').read_text()[-2000:]}"
+            )
         finally:
             running.send_signal(signal.SIGTERM)
             try:
