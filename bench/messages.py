@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +27,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from exporter.demo import Replay, configuration
-from tests.e2e.stack import ROOT, Mail, Slack, alertmanager, exporter, get_json, prometheus, wait_for
+from tests.e2e.stack import ROOT, Mail, Slack, alertmanager, exporter, prometheus, wait_for
 
 BIKES = """\
 store: {url: sqlite:///model-exporter.db}
@@ -104,7 +105,9 @@ def play(name: str, act: Callable[[Path], Path], model: str, out: Path) -> None:
     with tempfile.TemporaryDirectory() as home, Mail(smtp) as mail, Slack(hook) as slack:
         folder = Path(home)
         with exporter(act(folder), own, folder), alertmanager(folder, am, smtp, hook):
-            wait_for("the first results", 500, lambda: get_json(f"http://127.0.0.1:{own}/-/ready"))
+            wait_for(
+                "the first results", 500, lambda: urllib.request.urlopen(f"http://127.0.0.1:{own}/-/ready", timeout=5)
+            )
             with prometheus(folder, prom, own, am):
                 wait_for("a mail", 120, lambda: [one for one in mail.messages if model in str(one["Subject"])])
                 time.sleep(25)  # what else is told

@@ -164,3 +164,15 @@ def test_few_delays_tell_only_where_there_are_no_more():
     assert set(delay.learn(times, {"rare": rare, "common": common})) == {"common"}
     assert delay.learn(times, {"rare": rare}) == {"rare": 9999.0}
     assert delay.learn(np.full(101, np.nan), {"rare": rare}) == {}
+
+
+def test_labels_that_must_be_there_are_half_of_the_references_or_as_configured(folder):
+    (half,) = values(told(shop(folder), 45)[0], "model_labels_coverage_threshold_ratio")
+    assert half == 0.5  # each row of the reference has a label
+    (own,) = values(told(shop(folder, label_coverage=0.25), 45)[0], "model_labels_coverage_threshold_ratio")
+    assert own == 0.25
+
+
+def test_a_team_is_told_where_there_is_one(folder):
+    assert values(told(shop(folder, team="growth"), 45)[0], "model_owner_info") == [1]
+    assert values(told(shop(folder), 45)[0], "model_owner_info") == []
