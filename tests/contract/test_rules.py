@@ -36,13 +36,6 @@ ANNOTATIONS = {"summary", "description", "runbook_url", "dashboard_url"}
 OF_MODEL, OF_WINDOW = {"report_url"}, {"report_url", "top_features", "performance"}
 CONTEXT = re.compile(r"Drift|Performance|Feature|Business|Serving")
 MORE = {"ModelFeatureDriftHigh": {"impact"}}
-# Series of the task that decides on retraining, which joins the catalogue with that task.
-DECISIONS = {
-    "model_retrain_decisions_total": {"model", "outcome"},
-    "model_retrain_last_trigger_timestamp_seconds": {"model"},
-    "model_retrain_in_progress": {"model"},
-    "model_retrain_awaiting_approval": {"model"},
-}
 TEAM = "{{ range query (printf "
 RUNBOOK_URL = "https://github.com/model-exporter/model-exporter/blob/main/docs/runbook.md#"
 # Read of every segment, too; of what else has the label, only of the whole.
@@ -146,10 +139,6 @@ def test_alert_has_a_test_in_which_it_is_silent_then_fires_then_resolves(name: s
 def unknown(selector: Any) -> Iterator[str]:
     """What of a selector the exporter does not have: its name, or a label."""
     name = selector.name or ""
-    if name in DECISIONS and name not in FAMILIES:
-        known = DECISIONS[name] | {"job", "instance"}
-        yield from (f"{name} has no label {each.name}" for each in selector.matchers.matchers if each.name not in known)
-        return
     base = re.sub(r"_(bucket|sum|count)$", "", name)
     family = FAMILIES.get(name) or FAMILIES.get(base)
     if family is not None:
@@ -180,15 +169,14 @@ def test_rules_bridge_failed_scrapes_and_judge_the_whole() -> None:
         texts = (*rule.get("annotations", {}).values(), *rule.get("labels", {}).values())
         for query in (rule["expr"], *(query for text in texts for query in template_queries(text))):
             where = rule.get("alert") or rule["record"]
-            own = [each for each in selectors(query) if each.name in FAMILIES or each.name in DECISIONS]
+            own = [each for each in selectors(query) if each.name in FAMILIES]
             over_minutes = re.findall(r"(?:last_over_time|increase)\(model_\w+(?:{[^}]*})?\[\d+[mh]\]\)", query)
             if len(own) != len(over_minutes):
                 problems.append(f"{where}: a series is read at one moment: {query}")
             problems += [
                 f"{where}: {each} is not the whole"
                 for each in own
-                if each.name in FAMILIES
-                and each.name not in OF_SEGMENTS
+                if each.name not in OF_SEGMENTS
                 and ('segment="all"' in str(each)) != ("segment" in FAMILIES[each.name].labels)
             ]
     assert problems == []
@@ -212,4 +200,4 @@ def test_tests_feed_the_rules_with_series_that_exist() -> None:
         for test in load(path)["tests"]
         for series in test["input_series"]
     }
-    assert names - FAMILIES.keys() - DECISIONS.keys() - {"up"} == set()
+    assert names - FAMILIES.keys() - {"up"} == set()

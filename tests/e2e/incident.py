@@ -70,7 +70,9 @@ def outage(folder: Path) -> tuple[Path, int]:
     drift(folder / "log", now)
     config = configuration(EXAMPLE, folder, speed=1)
     text = config.read_text().replace("every: 15s", "every: 2s")
-    text = text.replace("    framework:", "    label_coverage: 0  # the repair brings rows without labels\n    framework:")
+    text = text.replace(
+        "    framework:", "    label_coverage: 0\n    framework:"
+    )  # the repair brings rows without labels
     text, blocks = re.subn(r"    drift:\n(?: {6}.*\n)+", CONSTANT, text)
     assert blocks == 1
     config.write_text(text)
