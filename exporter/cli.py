@@ -63,6 +63,13 @@ def _add_test_alert(add: Callable[..., Any]) -> None:
     test.add_argument("--timeout", type=_duration, metavar="D", help="wait so long at most (group_wait and 30s)")
 
 
+def _add_demo(add: Callable[..., Any], web: argparse.ArgumentParser) -> None:
+    demo = add("demo", run_demo, [web], "run the bundled real example, live")
+    demo.add_argument("--speed", type=float, default=1.0, metavar="X", help="let time in the log pass X times as fast")
+    demo.add_argument("--directory", type=Path, metavar="D", help="keep log, store and configuration here")
+    demo.add_argument("--no-servers", action="store_true", help="do not start Prometheus and Alertmanager")
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the whole command line."""
     root = argparse.ArgumentParser(
@@ -119,10 +126,7 @@ def parser() -> argparse.ArgumentParser:
     audit.add_argument("--verify", action="store_true", help="print no entries, but whether the chain is whole")
     audit.add_argument("--expect", metavar="HASH", help="with --verify: an entry's hash, noted earlier, must be in it")
     _add_test_alert(add)
-    demo = add("demo", run_demo, [web], "run the bundled real example, live")
-    demo.add_argument("--speed", type=float, default=1.0, metavar="X", help="let time in the log pass X times as fast")
-    demo.add_argument("--directory", type=Path, metavar="D", help="keep log, store and configuration here")
-    demo.add_argument("--no-servers", action="store_true", help="do not start Prometheus and Alertmanager")
+    _add_demo(add, web)
     return root
 
 
