@@ -108,6 +108,8 @@ def _estimate(baseline: Baseline) -> str:
 def _newest(model: Model, source: str, baseline: Baseline) -> tuple[pa.Table | None, str, list[Wrong]]:
     """Read the last file of a source."""
     spec = getattr(model, source)
+    if spec.push is not None:
+        return None, "", []
     paths = files.paths(spec.files)
     if not paths:
         return None, "", [Wrong((source,), f"no file matches {', '.join(spec.files)}")]
@@ -173,6 +175,8 @@ def _labels(model: Model, path: str, table: pa.Table) -> tuple[str, list[str]]:
     """Return the newest file in which labels come, and its columns."""
     if model.labels is None:
         return path, table.column_names
+    if model.labels.push is not None:
+        return "what is sent", list(model.columns.outcomes)
     paths = files.paths(model.labels.files)
     if not paths:
         return ", ".join(model.labels.files), list(model.columns.outcomes)

@@ -26,7 +26,8 @@ class Conflict(NamedTuple):
 
 def conflicts(model: Model) -> list[Conflict]:
     """Return everything in a model's settings that cannot hold together."""
-    return [*_windows(model), *_columns(model), *_metrics(model), *_business(model), *_serving(model), *_retrain(model)]
+    checks = (_windows, _pushed, _columns, _metrics, _business, _serving, _retrain)
+    return [found for check in checks for found in check(model)]
 
 
 def _windows(model: Model) -> Iterator[Conflict]:
@@ -59,6 +60,16 @@ def _columns(model: Model) -> Iterator[Conflict]:
         yield Conflict(score, message, (("task",),))
     if model.task == "regression" and columns.score is not None:
         yield Conflict(score, "a regression model has no score: leave it out", (("task",),))
+
+
+def _pushed(model: Model) -> Iterator[Conflict]:
+    if model.reference.push is not None:
+        yield Conflict(("reference", "push"), "a reference is files: rows that are sent become predictions or labels")
+    for source in ("predictions", "labels"):
+        spec = getattr(model, source)
+        if spec is not None and spec.push is not None and model.columns.id is None:
+            sentence = "rows that are sent may come twice, and are told apart by their id: name columns.id"
+            yield Conflict((source, "push"), sentence, (("columns", "id"),))
 
 
 def _metrics(model: Model) -> Iterator[Conflict]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 import pyarrow as pa
@@ -23,7 +23,7 @@ from exporter.reference import fit
 from exporter.rows import SECOND
 from exporter.schema import SchemaError
 from exporter.settings import Model, Source
-from exporter.sources import files
+from exporter.sources import files, push
 from exporter.sources.files import Chunk, Unreadable
 from exporter.store import Store, StoreError, Transaction, audit
 from exporter.store.tables import Bucket
@@ -31,6 +31,7 @@ from exporter.tasks import SourceRecord, Task, TaskError
 from exporter.windows import Windows, frames
 
 log = logging.getLogger("exporter.ingest")
+Groups = Iterable[tuple[str, Iterator[Chunk]]]  # chunks by path
 
 
 class Ingest:
@@ -187,10 +188,15 @@ class Ingest:
         with self._store.transaction() as tx:
             seen = tx.positions(self.model.name, source)
         errors: dict[str, str] = {}
-        if not files.paths(spec.files):
-            errors[", ".join(spec.files)] = "no file matches"
-        chunks = files.read_new(spec.files, seen, baseline.schema.text, self._at_once(baseline))
-        for path, group in groupby(chunks, key=lambda chunk: chunk.path):
+        if spec.push is not None:
+            sent = push.waiting(self._store, self.model.name, source)
+            groups: Groups = ((chunk.path, iter((chunk,))) for chunk in sent)
+        else:
+            if not files.paths(spec.files):
+                errors[", ".join(spec.files)] = "no file matches"
+            chunks = files.read_new(spec.files, seen, baseline.schema.text, self._at_once(baseline))
+            groups = groupby(chunks, key=lambda chunk: chunk.path)
+        for path, group in groups:
             try:
                 changed = self._read_path(baseline, source, path, group, limits)
             except StoreError:  # no fault of this file, and the next ones would fare no better
@@ -222,6 +228,8 @@ class Ingest:
                 if chunk.table is not None:
                     self.sources[source].rows += len(chunk.table)
                     total = ledger.merged(total, self._take(tx, baseline, source, chunk.table, limits))
+                if chunk.batch is not None:
+                    tx.batch_done(chunk.batch)
                 if chunk.position:
                     tx.set_position(self.model.name, source, path, chunk.position)
         return total

@@ -140,17 +140,26 @@ def _patterns(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+class Push(Settings):
+    """Rows are sent to the exporter; most_rows: how many may wait to be counted."""
+
+    most_rows: int = Field(default=1_000_000, ge=1)
+
+
 class Source(Settings):
     """Where rows come from; one key."""
 
-    files: Annotated[tuple[str, ...], BeforeValidator(_patterns), Field(min_length=1)]
+    files: Annotated[tuple[str, ...], BeforeValidator(_patterns), Field(min_length=1)] = ()
+    push: Push | None = None
 
     @model_validator(mode="before")
     @classmethod
-    def _only_files(cls, value: Any) -> Any:
-        later = sorted({"sql", "push", "spark", "mlflow"} & set(value)) if isinstance(value, dict) else []
-        if later:
+    def _one(cls, value: Any) -> Any:
+        given = set(value) if isinstance(value, dict) else set()
+        if later := sorted({"sql", "spark", "mlflow"} & given):
             raise ValueError(f"source {later[0]} is not in this version: use files")
+        if isinstance(value, dict) and len({"files", "push"} & given) != 1 and not given - {"files", "push"}:
+            raise ValueError("give either files, a pattern or a list of them, or push: {}")
         return value
 
 

@@ -33,8 +33,8 @@ _REST_SECONDS = 60
 class Chunk(NamedTuple):
     """Rows of one path: a table, or the error that stood in the way.
 
-    position: what to remember once the rows are stored. changed: rows before these were read from an earlier state
-    of the file. unread: lines that are no row.
+    position: what to remember once the rows are stored; batch: the number of rows that were sent, in its place.
+    changed: rows before these were read from an earlier state of the file. unread: lines that are no row.
     """
 
     path: str
@@ -43,6 +43,7 @@ class Chunk(NamedTuple):
     error: str | None = None
     changed: bool = False
     unread: int = 0
+    batch: int | None = None
 
 
 class Part(NamedTuple):
@@ -173,13 +174,19 @@ def _read_csv(path: str, part: Part) -> Read:
 def _read_json(path: str, part: Part) -> Read:
     _, body, end = _lines(path, part, has_header=False)
     if body.strip():
-        try:
-            yield _json_at_once(body), end, 0
-        except pa.ArrowInvalid:
-            table, unread = _json_line_by_line(body)
-            if not len(table):
-                raise
-            yield table, end, unread
+        table, unread = read_json_lines(body)
+        yield table, end, unread
+
+
+def read_json_lines(body: bytes) -> tuple[pa.Table, int]:
+    """Read lines of JSON; return the rows, and how many lines are none. Raises ArrowInvalid where no line is one."""
+    try:
+        return _json_at_once(body), 0
+    except pa.ArrowInvalid:
+        table, unread = _json_line_by_line(body)
+        if not len(table):
+            raise
+        return table, unread
 
 
 def _json_at_once(body: bytes) -> pa.Table:
@@ -193,13 +200,20 @@ def _json_at_once(body: bytes) -> pa.Table:
 
 
 def _json_line_by_line(body: bytes) -> tuple[pa.Table, int]:
-    """Read what can be read; a column of several types becomes text. Return the number of other lines, too."""
-    rows, unread = [], 0
+    """Read what can be read; return the number of other lines, too."""
+    rows: list[object] = []
     for line in body.splitlines():
         try:
-            row = json.loads(line) if line.strip() else {}
+            rows.append(json.loads(line) if line.strip() else {})
         except ValueError:
-            row = None
+            rows.append(None)
+    return table_of(rows)
+
+
+def table_of(values: list[object]) -> tuple[pa.Table, int]:
+    """Make a table of JSON objects; a column of several types becomes text. Return the number of other values, too."""
+    rows, unread = [], 0
+    for row in values:
         if isinstance(row, dict):
             rows += [row] if row else []
         else:

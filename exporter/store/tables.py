@@ -133,6 +133,18 @@ LEASE = sa.Table(
     sa.Column("epoch", sa.BigInteger, nullable=False),
     sa.Column("until", sa.Float(53), nullable=False),
 )
+INBOX = sa.Table(
+    "inbox",
+    TABLES,
+    _key("number", sa.BigInteger().with_variant(sa.Integer, "sqlite")),
+    sa.Column("model", Text, nullable=False),
+    sa.Column("source", Text, nullable=False),
+    sa.Column("done", sa.Boolean, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("newest", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Index("inbox_waiting", "model", "source", "done", "number"),
+)
 OF_A_MODEL = (BASELINE, BUCKET, SAMPLE, DAY, PREDICTION, PENDING, POSITION, COUNTER, NEWEST)
 
 

@@ -13,6 +13,7 @@ from exporter.store.tables import (
     BUCKET,
     COUNTER,
     DAY,
+    INBOX,
     LIKE_NOW,
     META,
     NEWEST,
@@ -87,6 +88,8 @@ class Transaction:
         """Drop all that is stored of a model."""
         for table in OF_A_MODEL:
             self.connection.execute(sa.delete(table).where(table.c.model == model))
+        # What was sent cannot be sent again: it is counted from its start, as files are.
+        self.connection.execute(sa.update(INBOX).where(INBOX.c.model == model).values(done=False))
 
     def buckets(self, model: str, start: int, end: int, segment: str | None = None) -> list[Bucket]:
         """Return the buckets with start <= bucket < end in order; of one segment, or of each."""
@@ -278,8 +281,32 @@ class Transaction:
         for table in (BUCKET, SAMPLE):
             self.connection.execute(sa.delete(table).where(table.c.model == model, table.c.start < start))
         self.connection.execute(sa.delete(PREDICTION).where(PREDICTION.c.model == model, PREDICTION.c.bucket < start))
+        own = (INBOX.c.model == model) & (INBOX.c.newest < start)
+        self.connection.execute(sa.delete(INBOX).where(own))
         old_label = (PENDING.c.label_time < start * 1_000_000) & (PENDING.c.label_time >= 0)
         self.connection.execute(sa.delete(PENDING).where(PENDING.c.model == model, old_label))
+
+    def put_batch(self, model: str, source: str, rows: int, newest: int, body: bytes) -> None:
+        """Keep rows that were sent until they are counted, and then for the retention; newest: in seconds."""
+        row = {"model": model, "source": source, "done": False, "rows": rows, "newest": newest, "body": body}
+        self.connection.execute(sa.insert(INBOX), [row])
+
+    def waiting_rows(self, model: str, source: str) -> int:
+        """Return how many rows that were sent are not counted yet."""
+        own = (INBOX.c.model == model) & (INBOX.c.source == source) & sa.not_(INBOX.c.done)
+        found = self.connection.execute(sa.select(sa.func.coalesce(sa.func.sum(INBOX.c.rows), 0)).where(own))
+        return int(found.scalar_one())
+
+    def next_batch(self, model: str, source: str, after: int) -> tuple[int, bytes] | None:
+        """Return number and body of the first batch after a number that waits; None where there is none."""
+        own = (INBOX.c.model == model) & (INBOX.c.source == source) & sa.not_(INBOX.c.done) & (INBOX.c.number > after)
+        query = sa.select(INBOX.c.number, INBOX.c.body).where(own).order_by(INBOX.c.number).limit(1)
+        row = self.connection.execute(query).one_or_none()
+        return (row.number, row.body) if row is not None else None
+
+    def batch_done(self, number: int) -> None:
+        """Note that a batch was counted."""
+        self.connection.execute(sa.update(INBOX).where(INBOX.c.number == number).values(done=True))
 
     def forget_days(self, model: str, before: int) -> None:
         """Keep the retention of results: drop the days before a day number."""

@@ -13,9 +13,8 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from exporter.service import Service
-from exporter.web import access, api, metrics, pages, retraining, writes
+from exporter.web import access, api, metrics, pages, push, retraining, writes
 from exporter.web.config import Kept
-from exporter.web.tls import TlsServer
 
 
 def create(service: Service, kept: Kept, host: str, lifecycle: bool = False) -> Flask:
@@ -25,6 +24,7 @@ def create(service: Service, kept: Kept, host: str, lifecycle: bool = False) -> 
     access.guard(app, kept, host)
     app.register_blueprint(metrics.blueprint(lambda: service.board))
     app.register_blueprint(api.blueprint(service))
+    app.register_blueprint(push.blueprint(service))
     app.register_blueprint(pages.blueprint(service))
     app.register_blueprint(retraining.blueprint(service))
     app.register_blueprint(writes.blueprint(service))
@@ -69,10 +69,13 @@ class Server(Protocol):
 def server(app: Flask, host: str, port: int, kept: Kept) -> Server:
     """Return a server that listens already; `run()` serves, `close()` ends it."""
     options = {"threads": 8, "ident": "model-exporter", "clear_untrusted_proxy_headers": True}
+    options["max_request_body_size"] = 2 * push.MOST_BYTES  # more is cut off; up to that the application says no
     try:
         if kept.now().context is None:
             plain: Server = waitress.create_server(app, host=host, port=port, **options)
             return plain
+        from exporter.web.tls import TlsServer  # an event loop takes a while to import
+
         listener = socket.create_server((host, port), family=_family(host), backlog=1024)
         folder = tempfile.mkdtemp(prefix="model-exporter-")  # of this user alone
         path = str(Path(folder) / "http")

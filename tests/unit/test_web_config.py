@@ -9,6 +9,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 import trustme
+from flask import Flask, request
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -192,6 +193,17 @@ def test_comparing_happens_once_and_takes_as_long_for_a_stranger(monkeypatch: py
     assert len(compared) == 151
     assert not passwords.right(users, "zoe", "x")
     assert compared[-1].startswith(b"$2b$05$")
+
+
+def test_who_proved_a_name_is_known_by_it(tmp_path: Path) -> None:
+    """To what writes down who did something; nobody else is, whatever the request claims."""
+    path = tmp_path / "web.yml"
+    path.write_text(f"basic_auth_users: {{ann: {HASHES['ann']}}}\n")
+    for own, auth, expected in ((path, ("ann", "ann-word"), b"ann"), (None, ("ann", "ann-word"), b"None")):
+        app = Flask("test")
+        access.guard(app, Kept(own), "127.0.0.1")
+        app.add_url_rule("/", view_func=lambda: str(request.remote_user))
+        assert app.test_client().get("/", auth=auth, headers={"Remote-User": "bob"}).data == expected
 
 
 def test_loopback() -> None:
