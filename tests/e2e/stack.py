@@ -132,7 +132,7 @@ def process(command: list[str], folder: Path, name: str) -> Iterator[subprocess.
 def exporter(config: Path, port: int, folder: Path) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
     """Run `model-exporter serve`."""
     command = [sys.executable, "-m", "exporter", "serve", f"--config.file={config}"]
-    return process([*command, f"--web.listen-address=127.0.0.1:{port}"], folder, "exporter")
+    return process([*command, f"--web.listen-address=127.0.0.1:{port}"], folder, f"exporter-{port}")
 
 
 def _quick(text: str) -> str:
@@ -142,12 +142,13 @@ def _quick(text: str) -> str:
     return re.sub(r"(keep_firing_for: )\w+", r"\g<1>2s", text)
 
 
-def prometheus(folder: Path, port: int, target: int, *alertmanagers: int) -> Any:
+def prometheus(folder: Path, port: int, targets: int | tuple[int, ...], *alertmanagers: int) -> Any:
     """Run Prometheus with the shipped configuration and rules, scraping each second; all of a cluster are told."""
+    targets = targets if isinstance(targets, tuple) else (targets,)
     home = folder / "prometheus"
     shutil.copytree(ROOT / "prometheus", home)
     config = home / "prometheus.yml"
-    text = config.read_text().replace("127.0.0.1:9877", f"127.0.0.1:{target}")
+    text = config.read_text().replace("127.0.0.1:9877", "', '".join(f"127.0.0.1:{one}" for one in targets))
     members = "', '".join(f"127.0.0.1:{one}" for one in alertmanagers)
     text = text.replace("127.0.0.1:9093", members).replace("127.0.0.1:9090", f"127.0.0.1:{port}")
     text = re.sub(r"(scrape_interval|evaluation_interval): \w+", r"\1: 1s", text)
@@ -173,19 +174,22 @@ def alertmanager(
     slack: int,
     group_wait: str = "8s",
     peers: tuple[int, ...] = (),
-    retrain: str | None = None,
+    retrain: tuple[str, ...] = (),
 ) -> Any:
     """Run Alertmanager with the shipped configuration and templates; one message an incident, soon.
 
-    peers: of a cluster the ports of all members' gossip, this one's first. retrain: where the webhook of retraining
-    goes; left out, to the path /retrain of the server that is Slack's.
+    peers: of a cluster the ports of all members' gossip, this one's first. retrain: where the webhooks of retraining
+    go; left out, to the path /retrain of the server that is Slack's.
     """
     home = folder / f"alertmanager-{port}"
     shutil.copytree(ROOT / "alertmanager", home)
     config = home / "alertmanager.yml"
     text = config.read_text().replace("127.0.0.1:1025", f"127.0.0.1:{smtp}")
     text = text.replace("127.0.0.1:9099", f"127.0.0.1:{slack}")
-    text = text.replace("http://127.0.0.1:9877/api/v1/alerts", retrain or f"http://127.0.0.1:{slack}/retrain")
+    hook = "      - url: 'http://127.0.0.1:9877/api/v1/alerts'\n        send_resolved: true\n"
+    assert hook in text
+    hooks = retrain or (f"http://127.0.0.1:{slack}/retrain",)
+    text = text.replace(hook, "".join(hook.replace("http://127.0.0.1:9877/api/v1/alerts", one) for one in hooks))
     text = re.sub(r"group_wait: \w+", f"group_wait: {group_wait}", text)
     text = re.sub(r"group_interval: \w+", f"group_interval: {group_wait}", text)
     config.write_text(text)

@@ -49,13 +49,13 @@ class Pair(NamedTuple):
 
 
 @contextlib.contextmanager
-def pair_of(folder: Path, ports: Callable[[], int], group_wait: str) -> Iterator[Pair]:
+def pair_of(folder: Path, ports: Callable[[], int], group_wait: str, retrain: tuple[str, ...] = ()) -> Iterator[Pair]:
     one, other, gossip, other_gossip, smtp, hook = (ports() for _ in range(6))
     with (
         Mail(smtp) as mail,
         Slack(hook) as slack,
-        alertmanager(folder, one, smtp, hook, group_wait, peers=(gossip, other_gossip)) as first,
-        alertmanager(folder, other, smtp, hook, group_wait, peers=(other_gossip, gossip)) as second,
+        alertmanager(folder, one, smtp, hook, group_wait, peers=(gossip, other_gossip), retrain=retrain) as first,
+        alertmanager(folder, other, smtp, hook, group_wait, peers=(other_gossip, gossip), retrain=retrain) as second,
     ):
         members = Alertmanager(f"http://127.0.0.1:{one}"), Alertmanager(f"http://127.0.0.1:{other}")
         for member in members:

@@ -21,9 +21,9 @@ from exporter.store import retraining as table
 from exporter.web import app, writes
 from tests.e2e.stack import process
 from tests.integration.ci_server import CiServer
-from tests.integration.postgres import postgres
 from tests.integration.serving import until
 from tests.integration.test_retrain_desk import Exporter, model
+from tests.postgres import Server
 
 RECEIVER = """
 route: {{receiver: retrain, group_by: [model], group_wait: 1s, group_interval: 1s, repeat_interval: 2s}}
@@ -105,13 +105,14 @@ def answers(port: int) -> bool:
 
 @pytest.mark.timeout(300)
 def test_one_incident_is_one_call(
-    tmp_path: Path, free_ports: Callable[[], int], need_tool: Callable[[str], str]
+    tmp_path: Path, free_ports: Callable[[], int], need_tool: Callable[[str], str], postgresql: Server
 ) -> None:
     """Two alerts, two Alertmanagers, two exporters: one run; with one of each gone, the next incident is one, too."""
     if shutil.which("alertmanager") is None:
         need_tool("prometheus-alertmanager")
     ports, cluster, own = ([free_ports(), free_ports()] for _ in range(3))
-    with postgres(free_ports()) as url, CiServer() as ci, ExitStack() as stack:
+    url = postgresql.fresh()
+    with CiServer() as ci, ExitStack() as stack:
         section = model(tmp_path, ci.url, when={"alerts": ["ModelPerformanceLow"], "occurrences": 2}, cooldown="0s")
         a, b = (Exporter(url, section, tmp_path, time.time) for _ in range(2))
         first = stack.enter_context(ExitStack())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import sys
@@ -30,7 +29,6 @@ from exporter.store import Store, audit
 from exporter.store import retraining as table
 from exporter.store.retraining import Run
 from tests.integration.ci_server import DROP, HANG, CiServer
-from tests.integration.postgres import postgres
 from tests.integration.serving import until
 
 HOUR, DAY = 3600.0, 86400.0
@@ -73,31 +71,9 @@ def alert(
     )
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
-    """Addresses of empty databases of one server."""
-    from tests.conftest import _free_port
-
-    numbers = itertools.count()
-    with postgres(_free_port()) as url:
-        engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-
-        def fresh() -> str:
-            name = f"store{next(numbers)}"
-            with engine.connect() as connection:
-                connection.execute(sa.text(f"CREATE DATABASE {name}"))
-            return url.removesuffix("postgres") + name
-
-        yield fresh
-        engine.dispose()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'store.db'}"
-    fresh: Callable[[], str] = request.getfixturevalue("server")
-    return fresh()
+@pytest.fixture
+def url(new_url: Callable[[], str]) -> str:
+    return new_url()
 
 
 class Exporter:
