@@ -173,6 +173,7 @@ def _over_time() -> list[Any]:
             "the moment the colour changes.",
             MODEL_STATES,
             [Query(q.state(many=True), "{{model}} {{model_version}}")],
+            points=200,  # of every model
             size=(24, 7),
             empty="No model in this time range",
         ),

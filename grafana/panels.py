@@ -241,6 +241,7 @@ def timeline(
     mapping: Words,
     queries: Sequence[Query],
     per_page: int = 20,
+    points: int = POINTS,
     links: Sequence[dashboard.DashboardLink] = (),
     **rest: Any,
 ) -> statetimeline.Panel:
@@ -255,7 +256,7 @@ def timeline(
         .row_height(0.8)
         .merge_values(True)
         .per_page(per_page)
-        .max_data_points(POINTS)
+        .max_data_points(points)
         .show_value(cm.VisibilityMode.NEVER)
         .legend(LEGEND)
     )

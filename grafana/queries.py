@@ -154,9 +154,9 @@ def headline_baseline(many: bool = False) -> str:
 
 
 def beyond_bound(many: bool = False) -> str:
-    """Every metric beyond its bound."""
-    join = "on (model, metric) group_left ()"
-    return f"{score(many)} < {join} {floor(many)} or {score(many)} > {join} {ceiling(many)}"
+    """Every metric beyond its bound, once for each exporter that shows it: for those who count or fold them."""
+    join, shown = "on (model, metric) group_left ()", pick("model_performance_score", "slice", many)
+    return f"{shown} < {join} {floor(many)} or {shown} > {join} {ceiling(many)}"
 
 
 def drifted(many: bool = False) -> str:

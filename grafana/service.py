@@ -109,11 +109,11 @@ def _tasks() -> list[Any]:
         taken = f"sum by ({labels}) (rate({own(name)}[$__rate_interval]))"
         return taken if times == 1 else f"{times} * {taken}"
 
-    failed = f"2 * ({q.low(by, own('model_task_last_run_success'))} == bool 0) > 0"
-    success, interval = (
-        q.top(by, own(f"model_task_{name}_seconds")) for name in ("last_success_timestamp", "interval")
-    )
-    late = f"(time() - ({success} > 0)) / {interval} > bool 2.5"  # one that never succeeded has failed
+    failed = f"2 * ({q.low('model', own('model_task_last_run_success'))} == bool 0) > 0"
+    # One that never succeeded has failed. Of two exporters the one that succeeded last counts.
+    since = f"time() - ({own('model_task_last_success_timestamp_seconds')} > 0)"
+    intervals = q.low(by, f"({since}) / {own('model_task_interval_seconds')}")
+    late = f"{q.top('model', intervals)} > bool 2.5"
     took = "model_task_duration_seconds"
     return [
         task_table(True, (14, 8)),
@@ -123,7 +123,7 @@ def _tasks() -> list[Any]:
             "success for 2.5 intervals. Results of a failed task are taken away, so the models' dashboards show less, "
             "not wrong.",
             _TASK,
-            [Query(q.top("model", f"{failed} or {late}"), "{{model}}")],
+            [Query(f"{failed} or {late}", "{{model}}")],
             size=(10, 8),
             empty=_NO_RUN,
         ),
