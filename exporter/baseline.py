@@ -19,6 +19,7 @@ from exporter.drift.calibration import Calibration, from_plain, to_plain
 from exporter.drift.settings import REFERENCE
 from exporter.history import Day, from_text, to_text
 from exporter.importance import FAITHFUL, Importance, effective
+from exporter.performance.expected import Misses
 from exporter.profile import model as profile
 from exporter.profile.counts import ZERO, Counts, add_into, decode, encode
 from exporter.profile.model import ModelBins
@@ -42,8 +43,7 @@ class Baseline:
     quality: window -> bounds of bad shares. days: what its local days (days since 1970) were like. importance: what
     the features mean to the model, as far as the reference tells. sequential: detectors by signal. rows: whole rows to
     compare with, where that is asked for. label_delays: label value -> seconds after which nearly all its labels were
-    known. dispersion: metric -> variance of its estimate's error over the days, in units of what chance alone has; 1
-    where it is not known.
+    known. misses: window -> metric -> how far off its estimate was on chunks of the reference that it had not seen.
     """
 
     schema: Schema
@@ -59,7 +59,7 @@ class Baseline:
     sequential: tuple[tuple[str, sequential.Learned], ...]
     rows: RowBaseline | None
     label_delays: Mapping[str, float]
-    dispersion: Mapping[str, float]
+    misses: Mapping[str, Mapping[str, Misses]]
 
     @cached_property
     def vector(self) -> Ints:
@@ -118,7 +118,9 @@ def settings_hash(model: Model) -> str:
     columns = model.columns.model_dump_json(exclude={"features": {"__all__": {"importance", "windows"}}})
     sizes = (model.drift.knots, model.bucket_seconds, model.max_segments, model.judges_rows, model.performance.estimate)
     counted = [(kpi.name, kpi.kind, kpi.terms, kpi.where) for kpi in model.business]
-    return _short_hash((_LAYOUT, model.task, columns, *sizes, str(model.version), counted))
+    return _short_hash(
+        (_LAYOUT, model.task, columns, *sizes, str(model.version), counted, sorted(model.ranked_metrics))
+    )
 
 
 def learning_hash(model: Model) -> str:
@@ -157,7 +159,7 @@ def dump(baseline: Baseline) -> tuple[str, bytes]:
         "rows": row_baseline.to_plain(baseline.rows) if baseline.rows is not None else None,
         "importance": baseline.importance._asdict() if baseline.importance is not None else None,
         "label_delays": dict(baseline.label_delays),
-        "dispersion": dict(baseline.dispersion),
+        "misses": {window: dict(own) for window, own in baseline.misses.items()},
     }
     return json.dumps(plain), encode(baseline.counts)
 
@@ -182,5 +184,5 @@ def restore(text: str, counts: bytes) -> Baseline:
         rows=row_baseline.from_plain(plain["rows"]) if plain["rows"] is not None else None,
         importance=Importance(**plain["importance"]) if plain["importance"] is not None else None,
         label_delays=plain["label_delays"],
-        dispersion=plain["dispersion"],
+        misses={window: {n: Misses(*one) for n, one in own.items()} for window, own in plain["misses"].items()},
     )

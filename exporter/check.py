@@ -56,6 +56,7 @@ def check(model: Model) -> tuple[Report, list[Wrong]]:
         "hash": baseline.hash,
         "classes": list(baseline.schema.classes),
     }
+    report |= _groups(model, baseline)
     if model.performance.estimate:
         report["estimate"] = _estimate(baseline)
     report["columns"] = _columns(baseline)
@@ -76,6 +77,7 @@ def check(model: Model) -> tuple[Report, list[Wrong]]:
         report |= _judgement(model, baseline, rows)
     if model.labels is not None:
         mistakes += _label_mistakes(model, baseline)
+    mistakes += _group_mistakes(report)
     mistakes += _custom_mistakes(model, baseline)
     return report, mistakes
 
@@ -92,6 +94,23 @@ def _columns(baseline: Baseline) -> dict[str, str]:
         for name in set(names(column, transform)) & set(found):
             found[name] += f", from {kind} {column!r}"
     return found
+
+
+def _groups(model: Model, baseline: Baseline) -> Report:
+    """Count the reference's groups of ranked rows, where there are any."""
+    found = parts.groups(baseline.bins, baseline.vector)
+    if found is None:
+        return {}
+    counts = {"groups": found.groups, "irrelevant": found.irrelevant, "incomplete": found.incomplete}
+    return {"groups": counts | {"needed": model.performance.min_groups}}
+
+
+def _group_mistakes(report: Report) -> list[Wrong]:
+    found = report.get("groups")
+    if found is None or found["groups"] >= found["needed"]:
+        return []
+    sentence = f"the reference has {found['groups']} whole groups with a relevant row"
+    return [Wrong(("columns", "group"), f"{sentence}, performance.min_groups asks for {found['needed']}")]
 
 
 def _estimate(baseline: Baseline) -> str:
@@ -200,7 +219,7 @@ def _judgement(model: Model, baseline: Baseline, rows: Log) -> Report:
         *([business] if model.business else []),
         *([serving] if model.serves else []),
     ]
-    for part in ("outcome", "label", "delay"):  # as if its labels were known
+    for part in ("outcome", "label", "delay", "ranking", "weight", "weighted"):  # as if its labels were known
         baseline.bins.part(vector, part)[:] = baseline.bins.part(baseline.vector, part)
     views = [View("1", window.name, 0, window.seconds, vector) for window in model.windows]
     series = sum(one(model, baseline, views).readings.series() for one in evaluated)
@@ -303,6 +322,9 @@ def show(report: Report) -> list[str]:
         reference = report["reference"]
         lines.append(f"  reference {reference['hash']}: {reference['rows']} rows, {reference['labelled']} with a label")
         lines += [f"  performance without labels: {report['estimate']}"] if "estimate" in report else []
+        if groups := report.get("groups"):
+            also = f"{groups['irrelevant']} without a relevant row, {groups['incomplete']} incomplete"
+            lines.append(f"  groups of ranked rows: {groups['groups']}; {also}; {groups['needed']} are needed")
         lines += [f"    {name}: {kind}" for name, kind in report["columns"].items()]
         lines += [f"    {name}: not monitored, {reason}" for name, reason in report["skipped"].items()]
     lines += [f"  {line}" for line in _delay_lines(report.get("label_delay"))]

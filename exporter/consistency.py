@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from exporter import duration
 from exporter.fields import nearest
+from exporter.performance import ranking
 from exporter.performance.metrics import METRICS, SIGNED, is_known
 from exporter.retrain.settings import ALERTS
 from exporter.settings import Config, Model
@@ -60,6 +61,37 @@ def _columns(model: Model) -> Iterator[Conflict]:
         yield Conflict(score, message, (("task",),))
     if model.task == "regression" and columns.score is not None:
         yield Conflict(score, "a regression model has no score: leave it out", (("task",),))
+    if columns.group is not None:
+        yield from _group(model)
+    if columns.weight is not None:
+        yield from _weight(model)
+
+
+def _weight(model: Model) -> Iterator[Conflict]:
+    columns, place = model.columns, ("columns", "weight")
+    if columns.label is None:
+        yield Conflict(place, "weights are of labelled rows: name columns.label", (("columns", "label"),))
+    if columns.group is not None:
+        yield Conflict(
+            place, "metrics of groups count each group alike: leave out weight or group", (("columns", "group"),)
+        )
+    if model.performance.estimate:
+        message = "performance without labels counts each row alike: leave out weight or performance.estimate"
+        yield Conflict(place, message, (("performance", "estimate"),))
+
+
+def _group(model: Model) -> Iterator[Conflict]:
+    columns, place = model.columns, ("columns", "group")
+    if model.task == "multiclass":
+        message = "rows are ranked by one number: make it a binary model, or a regression of the relevance"
+        yield Conflict(place, message, (("task",),))
+    elif model.task == "binary" and columns.score is None:
+        yield Conflict(place, "rows are ranked by their score: name columns.score", (("columns", "score"),))
+    if columns.id is None:
+        message = "name columns.id: a group's rows are found again by it when their labels come"
+        yield Conflict(place, message, (("columns", "id"),))
+    if columns.label is None:
+        yield Conflict(place, "rankings are judged by labels: name columns.label", (("columns", "label"),))
 
 
 def _pushed(model: Model) -> Iterator[Conflict]:
@@ -73,26 +105,30 @@ def _pushed(model: Model) -> Iterator[Conflict]:
 
 
 def _metrics(model: Model) -> Iterator[Conflict]:
-    known, reads = METRICS[model.task], (("task",),)
+    reads: tuple[Place, ...] = (("task",),)
+    known = [*METRICS[model.task], *(ranking.KNOWN if model.columns.group is not None else ())]
     named: list[tuple[Place, str]] = [
         *((("performance", "metrics", i), name) for i, name in enumerate(model.performance.metrics or ())),
         *((("performance", "threshold", name), name) for name in model.performance.threshold),
     ]
     for place, name in named:
-        if not is_known(model.task, name) and name not in model.performance.custom:
+        if ranking.is_known(name):
+            if model.columns.group is None:
+                yield Conflict(place, f"{name} is of groups of rows: name columns.group", (("columns", "group"),))
+        elif not is_known(model.task, name) and name not in model.performance.custom:
             sentence = f"unknown metric {name!r} for a {model.task} model"
             yield Conflict(place, f"{sentence}{nearest(name, known)}", reads)
     if model.performance.estimate:
         yield from _estimate(model)
     for name in model.performance.custom:
-        if is_known(model.task, name) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        if is_known(model.task, name) or ranking.is_known(name) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
             sentence = f"{name!r} cannot name a metric of one's own: lower case, and none of the task's own names"
             yield Conflict(("performance", "custom", name), sentence, reads)
     for name, limit in model.performance.threshold.items():
         place = ("performance", "threshold", name)
         if model.lower_is_better(name) and limit.min is not None:
             yield Conflict((*place, "min"), f"of {name} lower is better: bound it by max or drop")
-        known_name = is_known(model.task, name) or name in model.performance.custom
+        known_name = is_known(model.task, name) or ranking.is_known(name) or name in model.performance.custom
         if known_name and not (model.lower_is_better(name) or name in SIGNED) and limit.max is not None:
             yield Conflict((*place, "max"), f"of {name} higher is better: bound it by min or drop")
 

@@ -14,9 +14,10 @@ import pyarrow as pa
 
 from exporter import ledger
 from exporter.baseline import Baseline, dump, learning_hash, restore, settings_hash
+from exporter.buckets import Deltas, merged
 from exporter.evaluate.performance import bounds
 from exporter.evaluate.views import View, rows
-from exporter.ledger import Deltas, Limits
+from exporter.ledger import Limits
 from exporter.profile.batch import read_labels, read_log
 from exporter.readings import Readings
 from exporter.reference import fit
@@ -227,7 +228,7 @@ class Ingest:
                     tx.count(self.model.name, self.version or "", {("rejected", "line"): chunk.unread})
                 if chunk.table is not None:
                     self.sources[source].rows += len(chunk.table)
-                    total = ledger.merged(total, self._take(tx, baseline, source, chunk.table, limits))
+                    total = merged(total, self._take(tx, baseline, source, chunk.table, limits))
                 if chunk.batch is not None:
                     tx.batch_done(chunk.batch)
                 if chunk.position:

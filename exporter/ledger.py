@@ -7,28 +7,27 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from exporter import rankings
 from exporter.baseline import Baseline
+from exporter.buckets import Deltas, Where, by_bucket, counted, keys_of, merged
 from exporter.business.columns import Columns, from_plain, plain, read
 from exporter.profile.batch import Labels, Log, delays
-from exporter.profile.counts import Counts, Placed, add, gather, negative
+from exporter.profile.counts import Placed, negative
 from exporter.profile.kpi import needed
-from exporter.profile.model import Batch
 from exporter.profile.outcome import Outcomes
 from exporter.profile.sample import decode, encode, merge, take_batch
-from exporter.profile.tally import Cut, cut, groups_of
+from exporter.profile.tally import groups_of
 from exporter.reference import select, usable
 from exporter.rows import NO_TIME, SECOND, CategoryColumn, Ints, local_days
 from exporter.segments import ALL
 from exporter.store import Due, Pending, Prediction, Transaction
-from exporter.store.tables import Key
 
-Deltas = dict[Key, Counts]
 REASONS = ("timestamp", "id", "duplicate", "late", "expired", "label", "label_id", "line")
 # What is counted of a log: name and reason; each is shown from the start, so that its first increase is one.
 COUNTERS = (("predictions", ""), ("labels", ""), *(("rejected", reason) for reason in REASONS))
@@ -70,14 +69,18 @@ def add_log(tx: Transaction, model: str, baseline: Baseline, log: Log, limits: L
     now = limits.now * SECOND
     label = np.full(len(kept), np.nan) if log.label is None else log.label
     delay = delays(log.timestamp, log.label_time)
-    outcomes = Outcomes(log.prediction, label, log.scores, notes.values, delay)
+    outcomes = Outcomes(log.prediction, label, log.scores, notes.values, delay, log.weight)
     in_time = (log.label_time == NO_TIME) | (log.label_time <= now)
     labelled = usable(baseline.bins, outcomes) & kept & in_time
     where = Where(log.version, bucket, log.slices, rows)
-    deltas = _counted(baseline, log.batch, where, _placed_outcomes(baseline, outcomes, labelled))
+    deltas = counted(baseline, log.batch, where, _placed_outcomes(baseline, outcomes, labelled))
+    groups = {name for row in rows.tolist() if log.group is not None and (name := log.group[row]) is not None}
+    before = rankings.counted(tx, model, baseline, groups)
+    _remember(tx, model, log, notes, rows, bucket, labelled)
+    rankings.note_starts(tx, model, groups)
+    deltas = merged(deltas, rankings.difference(rankings.counted(tx, model, baseline, groups), before))
     _store(tx, model, deltas, limits.zone)
     _keep_sample(tx, model, baseline, log, rows, bucket)
-    _remember(tx, model, log, notes, rows, bucket, labelled)
     newest: dict[str, int] = {}
     for code in np.unique(log.version.codes[rows]).tolist():
         own = rows[log.version.codes[rows] == code]
@@ -106,10 +109,13 @@ def settle_labels(tx: Transaction, model: str, baseline: Baseline, now: float, z
         news = [row for row in due if row.is_news]
         changed = [row for row in news if (row.old, row.old_outcome) != (row.label, row.outcome)]
         moved = [r for r in news if (r.old, r.old_time, r.old_outcome) != (r.label, r.label_time, r.outcome)]
-        deltas = _label_deltas(baseline, moved)
-        _store(tx, model, deltas, zone)
+        groups = {row.group_name for row in moved if row.group_name is not None}
+        before = rankings.counted(tx, model, baseline, groups)
         known = [Pending(row.id, row.label, row.label_time, row.outcome) for row in news]
         tx.settle(model, [row.id for row in due], known)
+        of_groups = rankings.difference(rankings.counted(tx, model, baseline, groups), before)
+        deltas = merged(_label_deltas(baseline, moved), of_groups)
+        _store(tx, model, deltas, zone)
         for version, count in Counter(row.version for row in changed).items():
             tx.count(model, version, {("labels", ""): count})
         total = merged(total, deltas)
@@ -123,14 +129,6 @@ def _store(tx: Transaction, model: str, deltas: Deltas, zone: str) -> None:
     starts = np.array([start for _, start in whole], np.int64)
     days = local_days(starts * SECOND, np.ones(len(starts), np.bool_), zone).tolist()
     tx.mark_days(model, [(version, day) for (version, _), day in zip(whole, days, strict=True)])
-
-
-def merged(first: Mapping[Key, Counts], second: Mapping[Key, Counts]) -> Deltas:
-    """Add two sets of deltas."""
-    merged = dict(first)
-    for key, counts in second.items():
-        merged[key] = add(merged[key], counts) if key in merged else counts
-    return merged
 
 
 def _new_rows(tx: Transaction, model: str, log: Log) -> np.ndarray:
@@ -162,58 +160,9 @@ def _count_rejected(tx: Transaction, model: str, versions: CategoryColumn, rejec
     tx.count(model, version, {("rejected", reason): n for reason, n in rejected.items()})
 
 
-class Where(NamedTuple):
-    """Where rows belong: version and bucket of each, its segments (rows x columns), and the rows in question."""
-
-    version: CategoryColumn
-    bucket: Ints
-    slices: Ints
-    rows: Ints
-
-
-def _counted(baseline: Baseline, batch: Batch, where: Where, more: list[Placed]) -> Deltas:
-    """Count rows by version, segment and bucket; a row counts in the whole and in each of its segments."""
-    keys, cuts = zip(*(_groups(where, segments) for segments in _segments(where)), strict=True)
-    counted = baseline.bins.count_rows(batch, cuts, more)
-    return _by_name(
-        baseline, [pair for own, found in zip(keys, counted, strict=True) for pair in zip(own, found, strict=True)]
-    )
-
-
-def _by_bucket(baseline: Baseline, placed: list[Placed], where: Where) -> Deltas:
-    """Add up what was placed, as `_counted`."""
-    found: list[tuple[tuple[str, int, int], Counts]] = []
-    for segments in _segments(where):
-        groups, cut = _groups(where, segments)
-        own = groups_of(cut, len(where.bucket))
-        found += zip(groups, gather(placed, own, len(groups), baseline.bins.size), strict=True)
-    return _by_name(baseline, found)
-
-
-def _segments(where: Where) -> list[Ints]:
-    return [np.full(len(where.bucket), -1), *where.slices.T]
-
-
-def _by_name(baseline: Baseline, counted: list[tuple[tuple[str, int, int], Counts]]) -> Deltas:
-    names = baseline.segments.names
-    return {
-        (version, ALL if segment < 0 else names[segment], start): counts
-        for (version, segment, start), counts in counted
-        if len(counts.place)
-    }
-
-
-def _groups(where: Where, segments: Ints) -> tuple[list[tuple[str, int, int]], Cut]:
-    """Return the (version, segment, bucket) of the rows in question, and these rows by them."""
-    kept = np.zeros(len(where.bucket), np.bool_)
-    kept[where.rows] = True
-    first = int(where.bucket[where.rows].min(initial=np.iinfo(np.int64).max))
-    wide = int(segments.max(initial=-1)) + 2
-    many = len(where.version.names) * wide
-    keys, own = cut((where.bucket - first) * many + where.version.codes * wide + segments + 1, kept)
-    starts, rest = np.divmod(keys, many)
-    named = zip((rest // wide).tolist(), (rest % wide - 1).tolist(), (starts + first).tolist(), strict=True)
-    return [(where.version.names[version], segment, start) for version, segment, start in named], own
+def _always(placed: list[Placed]) -> Callable[[Ints], list[Placed]]:
+    """Return what is placed alike in every segment."""
+    return lambda _: placed
 
 
 def _placed_outcomes(baseline: Baseline, outcomes: Outcomes, chosen: np.ndarray) -> list[Placed]:
@@ -228,7 +177,7 @@ def _keep_sample(tx: Transaction, model: str, baseline: Baseline, log: Log, rows
     if baseline.rows is None:
         return
     where = Where(log.version, bucket, log.slices, rows)
-    keys, own_rows = _groups(where, np.full(len(bucket), -1))
+    keys, own_rows = keys_of(where, np.full(len(bucket), -1))
     group = groups_of(own_rows, len(bucket))
     group[group < 0] = len(keys)  # what is not in question is a group of its own, and is dropped
     taken = take_batch(
@@ -267,7 +216,8 @@ def _remember(
 ) -> None:
     if log.ids is None:
         return
-    outputs = np.ascontiguousarray(np.column_stack([log.prediction, log.scores]), "<f8")
+    outputs = [log.prediction, log.scores, *([log.weight] if log.weight is not None else [])]
+    packed = np.ascontiguousarray(np.column_stack(outputs), "<f8")
     labels = np.full(len(labelled), np.nan) if log.label is None else log.label
     slices = log.slices.astype("<i2")
     ledger = []
@@ -279,12 +229,14 @@ def _remember(
                 log.version.names[log.version.codes[row]],
                 int(bucket[row]),
                 int(log.timestamp[row]),
-                outputs[row].tobytes(),
+                packed[row].tobytes(),
                 slices[row].tobytes(),
                 float(labels[row]) if known else None,
                 _known_at(log, row) if known else None,
                 notes.columns[row],
                 notes.outcome[row] if known else None,
+                log.group[row] if log.group is not None else None,
+                int(bucket[row]) if log.group is not None and log.group[row] is not None else None,
             )
         )
     tx.add_predictions(model, ledger)
@@ -311,6 +263,9 @@ def _label_deltas(baseline: Baseline, changed: list[Due]) -> Deltas:
     if not changed:
         return {}
     outputs = np.frombuffer(b"".join(row.output for row in changed), "<f8").reshape(len(changed), -1)
+    scores, weight = outputs[:, 1:], None
+    if baseline.bins.weight is not None:
+        scores, weight = outputs[:, 1:-1], outputs[:, -1]
     slices = np.frombuffer(b"".join(row.slices for row in changed), "<i2").reshape(len(changed), -1)
     bucket = np.array([row.bucket for row in changed], np.int64)
     codes = {name: code for code, name in enumerate(dict.fromkeys(row.version for row in changed))}
@@ -330,9 +285,9 @@ def _label_deltas(baseline: Baseline, changed: list[Due]) -> Deltas:
         values: dict[str, pa.Array] = {}
         for names, notes in zip(needed(baseline.bins.kpis), (columns, notes_of), strict=True):
             values |= from_plain([json.loads(own) if own else [None] * len(names) for own in notes], names)
-        outcomes = Outcomes(outputs[:, 0], label, outputs[:, 1:], values, delays(timestamp, known))
+        outcomes = Outcomes(outputs[:, 0], label, scores, values, delays(timestamp, known), weight)
         placed = _placed_outcomes(baseline, outcomes, usable(baseline.bins, outcomes))
         if placed:
-            deltas = _by_bucket(baseline, placed, where)
+            deltas = by_bucket(baseline, _always(placed), where)
             total = merged(total, deltas if sign > 0 else {k: negative(c) for k, c in deltas.items()})
     return total

@@ -13,8 +13,10 @@ from exporter.performance.expected import Estimate as Expected
 from exporter.performance.intervals import Estimate
 from exporter.performance.losses import Losses
 from exporter.performance.metrics import estimates, scores
+from exporter.performance.ranking import RankingOutcomes
+from exporter.performance.ranking import estimates as of_groups
 from exporter.performance.tables import ClassOutcomes, RegressionOutcomes
-from exporter.profile import categorical, estimate, numeric, outcome
+from exporter.profile import categorical, estimate, numeric, outcome, ranking
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.model import Bins, ModelBins
 from exporter.profile.numeric import NumericBins
@@ -51,17 +53,29 @@ def counts(bins: ModelBins, vector: Ints, name: str) -> Ints:
 
 
 def outcomes(bins: ModelBins, vector: Ints) -> ClassOutcomes | RegressionOutcomes | None:
-    """Return what is known of the labelled rows of a dense profile; None for a model without labels."""
-    counts = bins.part(vector, "outcome")
+    """Return what is known of the labelled rows of a dense profile; None for a model without labels.
+
+    Weighted rows are scaled to as many as they are worth: metrics are ratios, and intervals see what is known.
+    """
+    counts = bins.part(vector, "weighted" if bins.weight is not None else "outcome")
+    found: ClassOutcomes | RegressionOutcomes | None = None
     if isinstance(bins.outcomes, ClassBins):
-        return outcome.read_classes(bins.outcomes, counts)
-    return outcome.read_regression(bins.outcomes, counts) if isinstance(bins.outcomes, RegressionBins) else None
+        found = outcome.read_classes(bins.outcomes, counts)
+    elif isinstance(bins.outcomes, RegressionBins):
+        found = outcome.read_regression(bins.outcomes, counts)
+    if found is None or bins.weight is None:
+        return found
+    total = bins.total_weight(vector)
+    return found.scaled(bins.effective_rows(vector) / total if total else 0.0)
 
 
 def performance(task: str, bins: ModelBins, vector: Ints, wanted: tuple[str, ...] | None) -> dict[str, float | None]:
     """Return the wanted metrics (None: the task's default ones) over the labelled rows of a dense profile."""
     found = outcomes(bins, vector)
-    return {} if found is None else scores(task, found, wanted, task == "regression" or bool(bins.scores), _names(bins))
+    if found is None:
+        return {}
+    own = scores(task, found, wanted, task == "regression" or bool(bins.scores), _names(bins))
+    return {**own, **{name: one.value for name, one in rankings(bins, vector, wanted).items()}}
 
 
 def measured(task: str, bins: ModelBins, vector: Ints, wanted: tuple[str, ...] | None) -> dict[str, Estimate]:
@@ -69,7 +83,19 @@ def measured(task: str, bins: ModelBins, vector: Ints, wanted: tuple[str, ...] |
     found = outcomes(bins, vector)
     if found is None:
         return {}
-    return estimates(task, found, wanted, task == "regression" or bool(bins.scores), _names(bins))
+    own = estimates(task, found, wanted, task == "regression" or bool(bins.scores), _names(bins))
+    return own | rankings(bins, vector, wanted)
+
+
+def groups(bins: ModelBins, vector: Ints) -> RankingOutcomes | None:
+    """Return what is known of the groups of a dense profile; None where rows are not ranked."""
+    return ranking.read(bins.ranking, bins.part(vector, "ranking")) if bins.ranking else None
+
+
+def rankings(bins: ModelBins, vector: Ints, wanted: tuple[str, ...] | None) -> dict[str, Estimate]:
+    """Return the wanted metrics of groups that have a value, with their intervals."""
+    found = groups(bins, vector)
+    return of_groups(found, wanted or ()) if found is not None else {}
 
 
 def _names(bins: ModelBins) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -14,20 +14,21 @@ from exporter.business.columns import read
 from exporter.calibrate import DAY, budget_parts, calibrations, units_of
 from exporter.drift import sequential
 from exporter.drift.sequential import DETECTORS
-from exporter.estimation import dispersions, learn
+from exporter.estimation import NOTHING, learn, misses
 from exporter.history import Day, describe, series
 from exporter.importance import measure
-from exporter.profile import categorical, delay, numeric
-from exporter.profile.batch import as_outcomes, delays, labels_of, read_batch
+from exporter.profile import categorical, delay, numeric, weight
+from exporter.profile.batch import as_outcomes, delays, groups_of, labels_of, read_batch, weights_of
 from exporter.profile.columns import Column
 from exporter.profile.counts import Counts, Placed, gather, keep_rows
 from exporter.profile.kpi import KpiBins, bins_of, needed
 from exporter.profile.model import Batch, Bins, ModelBins
 from exporter.profile.outcome import ClassBins, Outcomes, RegressionBins
+from exporter.profile.ranking import RankingBins, together
 from exporter.profile.serving import ErrorBins, LatencyBins
 from exporter.profile.tally import Cut
+from exporter.profile.weight import WeightBins
 from exporter.quality_bounds import learn_windows
-from exporter.row_baseline import RowBaseline
 from exporter.rows import NO_TIME, SECOND, Bools, CategoryColumn, Ints, local_days, times
 from exporter.schema import Schema, SchemaError, infer
 from exporter.segments import Segments
@@ -43,46 +44,56 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
     batch = read_batch(model, schema, reference, own=True)
     label, label_time = labels_of(model, schema, reference, Counter())
     timestamp = _timestamps(model, reference)
-    bins, schema = _fit_bins(model, schema, batch, as_outcomes(schema, batch, label), label is not None)
+    own = as_outcomes(schema, batch, label)._replace(weight=weights_of(model, reference))
+    bins, schema = _fit_bins(model, schema, batch, own, label is not None)
     batch = batch._replace(features={name: batch.features[name] for name in schema.features})
     columns = tuple(name for names in needed(bins.kpis) for name in names)
     outcomes = as_outcomes(schema, batch, label)._replace(
-        columns=read(reference, columns), delay=delays(timestamp, label_time)
+        columns=read(reference, columns), delay=delays(timestamp, label_time), weight=weights_of(model, reference)
     )
     labelled = usable(bins, outcomes)
-    if model.performance.estimate:
-        bins = bins.with_estimator(learn(bins, batch, outcomes, labelled, _days_of(model, timestamp)))
+    days = _days_of(model, timestamp)
+    day = days if (days != NO_TIME).all() else None
+    learned = learn(bins, batch, outcomes, labelled, day) if model.performance.estimate else NOTHING
+    bins = bins.with_estimator(learned.estimator)
     rows = np.flatnonzero(labelled)
-    labels = [part._replace(row=rows[part.row]) for part in bins.place_outcomes(select(outcomes, labelled))]
+    known = [part._replace(row=rows[part.row]) for part in bins.place_outcomes(select(outcomes, labelled))]
+    groups = _groups(model, reference)
+
+    def ranked(segments: Ints) -> list[Placed]:
+        return bins.place_groups(together(groups, segments), timestamp, outcomes)
+
+    in_groups = ranked(np.zeros(batch.rows, np.int64))
     whole = Cut(None, np.array([0, batch.rows]))
-    counts = bins.count_rows(batch, [whole], labels)[0][0]
+    counts = bins.count_rows(batch, [whole], known + in_groups)[0][0]
     segments = fit_segments(model.columns.segments, reference, model.max_segments)
     members = segments.members(reference)
     in_parts = bool(members.size) or _newest(timestamp) is not None  # else counts of the whole are enough
-    placed = [*bins.place_rows(batch), *labels] if in_parts else []
-    units, days = _units(model, bins, placed, timestamp)
+    placed = [*bins.place_rows(batch), *known] if in_parts else []
+    starts = _starts(model, timestamp, days)
+    units = _units(bins, placed + in_groups, starts)
     of_segments = {
-        name: _units(model, bins, placed, timestamp, column == number)[0]
+        name: _units(bins, placed, starts, column == number)
         for column in members.T
         for number, name in enumerate(segments.names)
         if (column == number).any()
     }
-    described = _days(model, bins, counts, dict(zip(days, units.get(DAY, []), strict=True)))
+    described = _days(model, bins, counts, dict(zip(_numbers(starts), units.get(DAY, []), strict=True)))
     return Baseline(
         schema=schema,
         bins=bins,
         counts=counts,
         segments=segments,
-        slices=_slices(segments, bins, placed, members),
+        slices=_slices(segments, bins, placed, members, ranked),
         newest=_newest(timestamp),
         learned=calibrations(model, bins, units, of_segments),
         quality=learn_windows(model, bins, units),
         days=described,
         importance=None if has_importances(model, schema) else measure(batch, outcomes, model.task),
         sequential=tuple(_detectors(model, described)),
-        rows=_rows(model, schema, bins, batch, timestamp),
+        rows=row_baseline.learn(model, schema, bins, batch, days) if model.judges_rows else None,
         label_delays=_label_delays(bins, outcomes),
-        dispersion=dispersions(model.task, bins, (dense(bins, own) for own in units.get(DAY, []))),
+        misses=misses(model, bins, known + bins.place_expected(learned.held_out), day, labelled),
     )
 
 
@@ -103,13 +114,11 @@ def fits(model: Model, signal: str, method: str) -> bool:
     return not DETECTORS[method].rates or (signal == "error" and model.task != "regression")
 
 
-def _rows(model: Model, schema: Schema, bins: ModelBins, batch: Batch, timestamp: Ints) -> RowBaseline | None:
-    """Learn of whole rows, where they are judged; a row without a time is of no day."""
-    if not model.judges_rows:
-        return None
-    known = timestamp != NO_TIME
-    days = np.where(known, local_days(timestamp, known, model.timezone), NO_TIME)
-    return row_baseline.learn(model, schema, bins, batch, days)
+def _groups(model: Model, reference: pa.Table) -> Ints:
+    """Return the number of each row's group; -1 where it has none."""
+    names = groups_of(model, reference) or [None] * len(reference)
+    numbers: dict[str, int] = {}
+    return np.array([-1 if name is None else numbers.setdefault(name, len(numbers)) for name in names], np.int64)
 
 
 def _label_delays(bins: ModelBins, outcomes: Outcomes) -> dict[str, float]:
@@ -123,11 +132,13 @@ def _label_delays(bins: ModelBins, outcomes: Outcomes) -> dict[str, float]:
     return delay.learn(outcomes.delay, groups)
 
 
-def _slices(segments: Segments, bins: ModelBins, placed: list[Placed], members: Ints) -> dict[str, Counts]:
-    """Count the reference's rows in each slice."""
+def _slices(
+    segments: Segments, bins: ModelBins, placed: list[Placed], members: Ints, ranked: Callable[[Ints], list[Placed]]
+) -> dict[str, Counts]:
+    """Count the reference's rows in each slice; ranked: what its groups count, cut into segments."""
     found: dict[str, Counts] = {}
     for column in members.T:
-        counted = gather(placed, column, len(segments.names), bins.size)
+        counted = gather([*placed, *ranked(column)], column, len(segments.names), bins.size)
         found |= {name: own for name, own in zip(segments.names, counted, strict=True) if len(own.place)}
     return found
 
@@ -142,7 +153,8 @@ def select(outcomes: Outcomes, rows: np.ndarray) -> Outcomes:
     """Return some of the rows."""
     columns = {name: own.filter(pa.array(rows)) for name, own in outcomes.columns.items()}
     delay = outcomes.delay[rows] if outcomes.delay is not None else None
-    return Outcomes(outcomes.prediction[rows], outcomes.label[rows], outcomes.scores[rows], columns, delay)
+    weight = outcomes.weight[rows] if outcomes.weight is not None else None
+    return Outcomes(outcomes.prediction[rows], outcomes.label[rows], outcomes.scores[rows], columns, delay, weight)
 
 
 def _fit_bins(
@@ -166,11 +178,26 @@ def _fit_bins(
     if schema.classes:
         known = ClassBins(schema.classes, tuple(map(numeric.beyond, scores))) if model.columns.label else None
     elif labelled and (values := outcomes.label[~np.isnan(outcomes.label)]).size:
+        if model.columns.group is not None and values.min() < 0:
+            raise SchemaError(f"a ranked row's label is its relevance, at least 0; the reference has {values.min():g}")
         label = numeric.fit(values, most)
         known = RegressionBins(float(values.mean()), float(values.std()) or 1.0)
     kinds = {name: schema.features[name] for name in features}
-    bins = ModelBins(features, prediction, scores, label, known, *_of_use(model, schema))
+    ranked = RankingBins(model.columns.group, model.ranked_metrics) if known and model.columns.group else None
+    weights = _weights(model, outcomes) if known else None
+    bins = ModelBins(
+        features, prediction, scores, label, known, *_of_use(model, schema), ranked=ranked, weights=weights
+    )
     return bins, schema._replace(features=kinds, skipped=skipped)
+
+
+def _weights(model: Model, outcomes: Outcomes) -> WeightBins | None:
+    if model.columns.weight is None or outcomes.weight is None:
+        return None
+    try:
+        return weight.fit(model.columns.weight, outcomes.weight[~np.isnan(outcomes.label)])
+    except ValueError as error:
+        raise SchemaError(f"{error}: give each labelled row one") from error
 
 
 def _of_use(model: Model, schema: Schema) -> tuple[LatencyBins | None, ErrorBins | None, tuple[KpiBins, ...]]:
@@ -201,12 +228,6 @@ def _timestamps(model: Model, reference: pa.Table) -> Ints:
     return times(reference[model.columns.timestamp], model.columns.timezone)
 
 
-def _days_of(model: Model, timestamp: Ints) -> Ints | None:
-    """Return each row's local day; None where not all have a time."""
-    known = timestamp != NO_TIME
-    return local_days(timestamp, known, model.timezone) if known.all() else None
-
-
 def _newest(timestamp: Ints) -> float | None:
     newest = int(timestamp.max())
     return None if newest == NO_TIME else newest / SECOND
@@ -218,25 +239,41 @@ def _days(model: Model, bins: ModelBins, counts: Counts, days: Mapping[int, Coun
     return {day: describe(model, bins, reference, dense(bins, own)) for day, own in days.items()}
 
 
-def _units(
-    model: Model, bins: ModelBins, placed: list[Placed], timestamp: Ints, own: Bools | None = None
-) -> tuple[dict[int, list[Counts]], list[int]]:
-    """Cut the reference into its units of time (seconds -> profiles in order), and number its days.
-
-    A day is the model's local day. own: rows to count; units without any are empty.
-    """
+def _days_of(model: Model, timestamp: Ints) -> Ints:
+    """Return the number of each row's local day; NO_TIME where it has no time."""
     known = timestamp != NO_TIME
-    if not known.any():
-        return {}, []
-    rows = [keep_rows(part, known if own is None else known & own) for part in placed]
+    return np.where(known, local_days(timestamp, known, model.timezone), NO_TIME)
+
+
+def _starts(model: Model, timestamp: Ints, days: Ints) -> dict[int, Ints]:
+    """Return the number of each row's unit, by the unit's length in seconds; NO_TIME where it has no time.
+
+    A day is the model's local day. days: number of each row's day.
+    """
+    lengths = {DAY, *(units_of(window.seconds) for window in model.windows)}
+    known = timestamp != NO_TIME
+    return {
+        unit: days if unit == DAY else np.where(known, timestamp // (unit * SECOND), NO_TIME)
+        for unit in (lengths if known.any() else ())
+    }
+
+
+def _numbers(starts: Mapping[int, Ints]) -> list[int]:
+    """Return the numbers of the days."""
+    found = np.unique(starts.get(DAY, np.empty(0, np.int64)))
+    return [number for number in found.tolist() if number != NO_TIME]
+
+
+def _units(
+    bins: ModelBins, placed: list[Placed], starts: Mapping[int, Ints], own: Bools | None = None
+) -> dict[int, list[Counts]]:
+    """Cut the reference into its units of time: seconds -> profiles in order. own: rows to count."""
     found: dict[int, list[Counts]] = {}
-    days: list[int] = []
-    for unit in {DAY, *(units_of(window.seconds) for window in model.windows)}:
-        start = local_days(timestamp, known, model.timezone) if unit == DAY else timestamp // (unit * SECOND)
-        starts, group = np.unique(start[known], return_inverse=True)
-        groups = np.zeros(len(timestamp), np.int64)
+    for unit, start in starts.items():
+        known = start != NO_TIME
+        numbers, group = np.unique(start[known], return_inverse=True)
+        groups = np.zeros(len(start), np.int64)
         groups[known] = group
-        found[unit] = gather(rows, groups, len(starts), bins.size)
-        if unit == DAY:
-            days = starts.tolist()
-    return found, days
+        rows = [keep_rows(part, known if own is None else known & own) for part in placed]
+        found[unit] = gather(rows, groups, len(numbers), bins.size)
+    return found

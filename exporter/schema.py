@@ -54,6 +54,8 @@ def roles(columns: Columns) -> set[str]:
         columns.prediction,
         columns.label,
         columns.label_timestamp,
+        columns.group,
+        columns.weight,
         latency,
     )
     return {name for name in (*named, *scores, columns.error, *columns.outcomes, *columns.ignore) if name is not None}
@@ -63,6 +65,7 @@ def infer(model: Model, reference: pa.Table) -> Schema:
     """Fix the schema on the reference; raises SchemaError where a needed column is not in it."""
     columns = model.columns
     needed = {columns.prediction, *_score_columns(model), *(columns.features or {})}
+    needed |= {name for name in (columns.group, columns.weight) if name is not None}
     if lost := sorted(needed - set(reference.column_names)):
         raise SchemaError(f"the reference has no column {lost[0]!r}; it has {', '.join(reference.column_names)}")
     features: dict[str, Kind] = {}

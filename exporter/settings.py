@@ -18,6 +18,7 @@ from pydantic import (
 from exporter.business.settings import Kpi
 from exporter.drift.settings import Drift, Rate
 from exporter.fields import Levels, Ratio, Seconds, Settings, Severity, Wait, WholeSeconds, Zone, level, whole_seconds
+from exporter.performance import ranking
 from exporter.performance.metrics import LOWER_IS_BETTER, METRICS
 from exporter.retrain.settings import Retrain
 from exporter.rows import canonical
@@ -115,7 +116,8 @@ class Latency(Settings):
 class Columns(Settings):
     """Which column plays which part; `features` left out means every other column of the reference.
 
-    outcomes: columns that become known with the label, where it stands.
+    outcomes: columns that become known with the label, where it stands. group: rows with one value of it were ranked
+    together, as the answers to one query are. weight: how much a row counts in performance.
     """
 
     timestamp: str
@@ -128,6 +130,8 @@ class Columns(Settings):
     latency: Latency | None = None
     error: str | None = None
     outcomes: tuple[str, ...] = ()
+    group: str | None = None
+    weight: str | None = None
     segments: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     features: Annotated[dict[str, OneFeature] | None, BeforeValidator(_features)] = None
@@ -202,6 +206,7 @@ class Performance(Settings):
     estimate: bool = False
     threshold: dict[str, Limit] = Field(default_factory=dict)
     min_rows: int = Field(default=200, ge=1)
+    min_groups: int = Field(default=50, ge=1)
 
 
 class Bound(Settings):
@@ -307,8 +312,14 @@ class Model(Settings):
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of the metrics to show: as configured, else the task's default ones; and those with a threshold."""
-        shown = self.performance.metrics or tuple(name for name, one in METRICS[self.task].items() if one.default)
-        return tuple(dict.fromkeys((*shown, *self.performance.threshold)))
+        usual = tuple(name for name, one in METRICS[self.task].items() if one.default)
+        usual += ranking.DEFAULT if self.columns.group is not None else ()
+        return tuple(dict.fromkeys((*(self.performance.metrics or usual), *self.performance.threshold)))
+
+    @property
+    def ranked_metrics(self) -> tuple[str, ...]:
+        """Those of the metrics that are of groups of rows."""
+        return tuple(name for name in self.metrics if ranking.is_known(name)) if self.columns.group is not None else ()
 
     def lower_is_better(self, metric: str) -> bool:
         """Return whether a metric of the task, or one of the model's own, is a loss."""

@@ -120,6 +120,17 @@ FAMILIES: tuple[Family, ...] = (
         f"Labelled rows of the window by actual and predicted class; {PERFORMANCE}.",
     ),
     Family(
+        "model_ranking_groups",
+        (*S, "state"),
+        f"Groups of ranked rows: evaluated, whole but without a relevant row (irrelevant), or with a row whose label "
+        f"or score is not known (incomplete); {PERFORMANCE}.",
+    ),
+    Family(
+        "model_window_min_groups",
+        ("model",),
+        "Groups of ranked rows below which metrics of groups are not judged.",
+    ),
+    Family(
         "model_performance_estimated_score",
         (*S, "metric", "method"),
         f"Performance expected of all predictions of the window, without labels, in the metric's unit; {ESTIMATION}.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from exporter.baseline import Baseline
@@ -12,7 +13,7 @@ from exporter.drift.settings import REFERENCE
 from exporter.drift.thresholds import Drift, adjusted, judge
 from exporter.evaluate.distributions import put_distribution, put_outputs
 from exporter.evaluate.views import Found, Slice, View, slices, with_mature_labels
-from exporter.parts import Part, columns, counts, sample
+from exporter.parts import Part, columns
 from exporter.profile.numeric import NumericBins
 from exporter.readings import Readings
 from exporter.rows import canonical
@@ -60,7 +61,10 @@ def drift(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
         put_outputs(readings, model, labels, judged.parts)
         for against, earlier in view.earlier.items():
             if baseline.calibration(ALL, against, view.window) is not None:  # else nobody knows what is usual
-                _put_moving(model, baseline, view, against, Slice(ALL, earlier, view.vector), readings, failed)
+                moved = _judge_slice(
+                    model, baseline, view, Slice(ALL, earlier, view.vector), failed, against, judged.parts
+                )
+                _put_moving(model, baseline, (*labels, against), moved, readings)
         dropped += _put_segments(model, baseline, view, segments, readings, failed)
     for feature, share in baseline.importances(model).items():
         readings.put("model_feature_importance_ratio", model.name, feature, value=share)
@@ -68,9 +72,18 @@ def drift(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
 
 
 def _judge_slice(
-    model: Model, baseline: Baseline, view: View, own: Slice, failed: dict[str, str], against: str = REFERENCE
+    model: Model,
+    baseline: Baseline,
+    view: View,
+    own: Slice,
+    failed: dict[str, str],
+    against: str = REFERENCE,
+    known: Mapping[str, Part] = MappingProxyType({}),
 ) -> Judged:
-    """Judge the columns that count in this window; one that cannot be judged is named in `failed`."""
+    """Judge the columns that count in this window; one that cannot be judged is named in `failed`.
+
+    known: the columns against the reference, in whose units distances from an earlier window are told.
+    """
     parts = columns(baseline.bins, own.reference, own.current, failed)
     learned = baseline.calibration(own.segment, against, view.window)
     drifts = {}
@@ -78,9 +91,9 @@ def _judge_slice(
         if not is_judged(model, baseline.schema, name.removeprefix("feature:"), view.window):
             continue
         try:
-            pair = part if against == REFERENCE else _in_units_of_reference(baseline, name, part)
+            pair = part if against == REFERENCE else _in_units_of(known[name], part)
             one = _judge(model, name, pair, learned, against)
-        except (ArithmeticError, ValueError, IndexError) as error:
+        except (ArithmeticError, ValueError, LookupError) as error:
             failed[name] = f"{type(error).__name__}: {error}"
             continue
         if one is not None:
@@ -88,10 +101,9 @@ def _judge_slice(
     return Judged(parts, drifts)
 
 
-def _in_units_of_reference(baseline: Baseline, column: str, part: Part) -> Part:
+def _in_units_of(known: Part, part: Part) -> Part:
     """Return a part whose distances are in the reference's standard deviations: so moving thresholds are learned."""
-    reference = sample(part.bins, counts(baseline.bins, baseline.vector, column))
-    return part._replace(reference=part.reference.measured_by(reference))
+    return part._replace(reference=part.reference.measured_by(known.reference))
 
 
 def _judge(model: Model, column: str, part: Part, learned: Calibration | None, against: str) -> Drift | None:
@@ -143,17 +155,10 @@ def _put_ratio(out: Readings, name: str, labels: tuple[str, ...], drifts: Mappin
 
 
 def _put_moving(
-    model: Model,
-    baseline: Baseline,
-    view: View,
-    against: str,
-    own: Slice,
-    out: Readings,
-    failed: dict[str, str],
+    model: Model, baseline: Baseline, labels: tuple[str, str, str, str], judged: Judged, out: Readings
 ) -> None:
     """Put what differs from an earlier window: what is static but not here came slowly, as a season does."""
-    judged, importance = _judge_slice(model, baseline, view, own, failed, against), baseline.importances(model)
-    labels, drifts = (model.name, view.version, view.window, against), judged.of_features()
+    importance, drifts = baseline.importances(model), judged.of_features()
     _put_ratio(out, "model_moving_drifted_features_ratio", labels, drifts)
     p_values = _adjusted(drifts)
     for feature in _ranked(judged, importance)[: model.max_features]:

@@ -52,7 +52,7 @@ def _put(
     learned = estimator.rows if estimator is not None else 0
     for metric, estimate in found.items():
         out.put("model_performance_estimated_score", *labels, metric, method, value=estimate.value)
-        bounds = expected.interval(metric, estimate, rows, learned, baseline.dispersion.get(metric, 1.0))
+        bounds = expected.interval(metric, estimate, rows, learned, baseline.misses.get(labels[2], {}).get(metric))
         for name, value in zip(("lower", "upper"), bounds or (), strict=False):
             out.put(f"model_performance_estimated_score_{name}", *labels, metric, method, value=value)
 

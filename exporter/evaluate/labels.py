@@ -19,9 +19,9 @@ def judged(model: Model, baseline: Baseline, view: View) -> tuple[View, str]:
     if nearly all its labels are known; if not, they are immature, and nothing is computed from them.
     """
     least, mature = model.performance.min_rows, of_labels(view)
-    if baseline.bins.labelled_rows(mature.vector) >= least:
+    if baseline.bins.effective_rows(mature.vector) >= least:
         return mature, "ok"
-    if view.mature is not None and baseline.bins.labelled_rows(view.vector) >= least:
+    if view.mature is not None and baseline.bins.effective_rows(view.vector) >= least:
         return (view, "ok") if (_coverage(baseline, view) or 0.0) >= COMPLETE else (mature, "immature")
     return mature, "insufficient"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from exporter import parts
 from exporter.baseline import Baseline
@@ -14,13 +15,18 @@ from exporter.performance import custom
 from exporter.performance.intervals import Estimate
 from exporter.performance.probabilities import calibration_error
 from exporter.performance.tables import ClassOutcomes
-from exporter.performance.verdicts import Verdict, judge, tolerance
+from exporter.performance.verdicts import PART, Verdict, judge, tolerance
 from exporter.profile import outcome
 from exporter.profile.outcome import ClassBins
 from exporter.readings import Readings
 from exporter.rows import Ints
 from exporter.segments import ALL
 from exporter.settings import Model
+
+# baseline -> the settings that it was measured by, and segment -> its metrics and those that failed
+_KNOWN: WeakKeyDictionary[Baseline, tuple[Model, dict[str, tuple[dict[str, Estimate], dict[str, str]]]]] = (
+    WeakKeyDictionary()
+)
 
 
 class Measured(NamedTuple):
@@ -36,30 +42,54 @@ class Measured(NamedTuple):
 
 def _measure(model: Model, baseline: Baseline, vector: Ints, failed: dict[str, str]) -> dict[str, Estimate]:
     """Return the metrics of a profile with enough labels, else none; those of one's own that fail are named."""
-    if baseline.bins.labelled_rows(vector) < model.performance.min_rows:
+    if baseline.bins.effective_rows(vector) < model.performance.min_rows:
         return {}
     found = parts.measured(model.task, baseline.bins, vector, model.metrics)
+    if not _has_groups(model, baseline, vector):
+        found = {name: one for name, one in found.items() if name not in model.ranked_metrics}
     outcomes = parts.outcomes(baseline.bins, vector)
     for name, own in model.performance.custom.items():
         if outcomes is None:
             break
         try:
-            value = custom.value(own.function, outcomes)
+            one = custom.estimate(own.function, outcomes)
         except ValueError as error:
             failed[name] = str(error)
             continue
-        found |= {name: Estimate(value)} if value is not None else {}
+        found |= {name: one} if one is not None else {}
     return found
 
 
-def _compare(model: Model, baseline: Baseline, reference: Ints, current: Ints, failed: dict[str, str]) -> Measured:
-    now, base = (_measure(model, baseline, vector, failed) for vector in (current, reference))
+def _has_groups(model: Model, baseline: Baseline, vector: Ints) -> bool:
+    """Return whether a profile has the groups that metrics of groups need."""
+    groups = parts.groups(baseline.bins, vector)
+    return groups is not None and groups.groups >= model.performance.min_groups
+
+
+def _of_reference(model: Model, baseline: Baseline, segment: str, failed: dict[str, str]) -> dict[str, Estimate]:
+    """Return the metrics of a slice of the reference; they never change, so they are measured once a baseline."""
+    known = _KNOWN.get(baseline)
+    if known is None or known[0] is not model:
+        known = _KNOWN[baseline] = (model, {})
+    if segment not in known[1]:
+        wrong: dict[str, str] = {}
+        vector = baseline.vector if segment == ALL else baseline.slice(segment)
+        known[1][segment] = (_measure(model, baseline, vector, wrong), wrong)
+    found, wrong = known[1][segment]
+    failed.update(wrong)
+    return found
+
+
+def _compare(model: Model, baseline: Baseline, segment: str, current: Ints, failed: dict[str, str]) -> Measured:
+    now, base = _measure(model, baseline, current, failed), _of_reference(model, baseline, segment, failed)
     verdicts: dict[str, Verdict] = {}
     for metric in now.keys() & base.keys():
         limit = model.performance.threshold.get(metric)
         drops = [drop for _, drop in limit.drop.items()] if limit is not None and limit.drop is not None else []
-        tolerated = min(drops) if drops else tolerance(metric, base)
-        found = judge(metric, now[metric], base[metric], tolerated)
+        own = metric in model.performance.custom
+        usual = PART * abs(base[metric].value) if own else tolerance(metric, base)
+        lower = own and model.lower_is_better(metric)
+        found = judge(metric, now[metric], base[metric], min(drops) if drops else usual, lower)
         verdicts |= {metric: found} if found is not None else {}
     return Measured(now, verdicts)
 
@@ -70,12 +100,15 @@ def performance(model: Model, baseline: Baseline, views: Iterable[View]) -> Foun
     for view in views:
         labels = (model.name, view.version, view.window)
         own, state = ledger.judged(model, baseline, view)
+        if state == "ok" and set(model.metrics) == set(model.ranked_metrics):
+            state = "ok" if _has_groups(model, baseline, own.vector) else "insufficient"
         states[view.version, view.window] = state
         ledger.put_labels(out, model, baseline, view, own)
         worst: dict[str, float] = {}
-        for segment, reference, current in slices(baseline, own):
-            found = _compare(model, baseline, reference, current, failed)
+        for segment, _, current in slices(baseline, own):
+            found = _compare(model, baseline, segment, current, failed)
             _put(out, (*labels, segment), found)
+            _put_groups(out, baseline, (*labels, segment), current)
             errors = found.worst()
             worst |= {segment: errors} if errors is not None and segment != ALL else {}
         if worst:
@@ -94,6 +127,14 @@ def _put(out: Readings, labels: tuple[str, str, str, str], found: Measured) -> N
         out.put("model_performance_score_upper", *labels, metric, value=one.upper)
         if metric in found.verdicts:
             out.put("model_performance_degraded", *labels, metric, value=found.verdicts[metric].degraded)
+
+
+def _put_groups(out: Readings, baseline: Baseline, labels: tuple[str, str, str, str], vector: Ints) -> None:
+    found = parts.groups(baseline.bins, vector)
+    if found is not None:
+        states = {"evaluated": found.groups, "irrelevant": found.irrelevant, "incomplete": found.incomplete}
+        for state, count in states.items():
+            out.put("model_ranking_groups", *labels, state, value=count)
 
 
 def _calibration(baseline: Baseline, vector: Ints) -> float | None:
@@ -117,8 +158,8 @@ def bounds(model: Model, baseline: Baseline, versions: Sequence[str]) -> Reading
     out = Readings()
     failed: dict[str, str] = {}  # told by the task itself
     base = parts.measured(model.task, baseline.bins, baseline.vector, model.metrics)
-    base |= _measure(model, baseline, baseline.vector, failed)
-    of_segments = {name: _measure(model, baseline, baseline.slice(name), failed) for name in baseline.segments.names}
+    base |= _of_reference(model, baseline, ALL, failed)
+    of_segments = {name: _of_reference(model, baseline, name, failed) for name in baseline.segments.names}
     for segment, found in {ALL: base, **of_segments}.items():
         for metric, one in found.items():
             for version in versions:
@@ -129,6 +170,8 @@ def bounds(model: Model, baseline: Baseline, versions: Sequence[str]) -> Reading
     out.put("model_window_min_rows", model.name, "current", value=model.drift.min_rows)
     if model.columns.label is not None:
         out.put("model_window_min_rows", model.name, "labelled", value=model.performance.min_rows)
+    if model.columns.group is not None:
+        out.put("model_window_min_groups", model.name, value=model.performance.min_groups)
     out.put("model_data_delay_threshold_seconds", model.name, value=model.data_delay_seconds)
     out.extend(ledger.bounds(model, baseline))
     return out

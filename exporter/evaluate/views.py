@@ -97,6 +97,8 @@ def rows(model: Model, baseline: Baseline, views: Iterable[View]) -> Readings:
         if model.columns.label is not None:
             for segment, _, current in slices(baseline, of_labels(view)):
                 out.put("model_window_rows", *labels, segment, "labelled", value=bins.labelled_rows(current))
+                if bins.weight is not None:
+                    out.put("model_window_rows", *labels, segment, "effective", value=bins.effective_rows(current))
         out.put("model_window_start_timestamp_seconds", *labels, value=view.start)
         out.put("model_window_end_timestamp_seconds", *labels, value=view.end)
     return out

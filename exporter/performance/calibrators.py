@@ -55,9 +55,20 @@ def fit(scores: Floats, label: Floats) -> Calibrators:
     return Calibrators(tuple(maps), len(label))
 
 
+def again(known: Calibrators, scores: Floats, label: Floats) -> Calibrators:
+    """Learn the maps of the same classes from other rows; one whose class is alone there stays as it is."""
+    maps: list[Calibrator | None] = []
+    for number, (own, column) in enumerate(zip(known.maps, scores.T, strict=True)):
+        hit = label == (1 if len(known.maps) == 1 else number)
+        maps.append(own if own is None or hit.all() or not hit.any() else _fitted(column, hit))
+    return Calibrators(tuple(maps), len(label))
+
+
 def _fit_one(scores: Floats, hit: NDArray[np.bool_]) -> Calibrator | None:
-    if not helps(scores, hit):
-        return None
+    return _fitted(scores, hit) if helps(scores, hit) else None
+
+
+def _fitted(scores: Floats, hit: NDArray[np.bool_]) -> Calibrator:
     fitted = _isotonic(scores, hit)
     return Calibrator(np.asarray(fitted.X_thresholds_, np.float64), np.asarray(fitted.y_thresholds_, np.float64))
 

@@ -18,7 +18,7 @@ def _share(part: float, whole: float) -> float | None:
     return float(part) / float(whole) if whole else None
 
 
-def cells(counts: ClassOutcomes, number: int = 1) -> tuple[int, int, int, int]:
+def cells(counts: ClassOutcomes, number: int = 1) -> tuple[float, float, float, float]:
     """Return TN, FP, FN, TP of a class against the rest; a prediction that names no class is not positive."""
     table = counts.confusion
     tp = table[number, number].item()
@@ -159,6 +159,23 @@ def ks_statistic(counts: ClassOutcomes) -> float | None:
     return float(np.abs(table.positive.cumsum() / p - table.negative.cumsum() / n).max()) if p and n else None
 
 
+def ks_statistic_interval(counts: ClassOutcomes) -> Interval | None:
+    """Return the interval of the difference of two shares, at the score where it is largest (Newcombe 1998)."""
+    table = counts.scores[0]
+    whole = np.array([float(table.positive.sum()), float(table.negative.sum())])
+    if not whole.all():
+        return None
+    below = np.array([table.positive.cumsum(), table.negative.cumsum()], np.float64)
+    shares = below / whole[:, None]
+    at = int(np.abs(shares[0] - shares[1]).argmax())
+    sides = []
+    for share, rows in sorted(zip(shares[:, at].tolist(), whole.tolist(), strict=True)):
+        low, high = intervals.wilson(min(share, 1.0) * rows, rows) or (0.0, 1.0)
+        sides.append(intervals.Estimate(share, low, high))
+    found = intervals.difference(sides[1], sides[0])
+    return None if found is None else (max(found[0], 0.0), min(found[1], 1.0))
+
+
 def average_precision(counts: ClassOutcomes) -> float | None:
     """Return sum over thresholds of (recall step) x precision; rows in one cell count as ties.
 
@@ -227,6 +244,18 @@ def roc_auc_ovr_weighted(counts: ClassOutcomes) -> float | None:
     areas = [area(table) for table in counts.scores]
     weights = [table.positive.sum().item() for table in counts.scores]
     return float(np.average([a for a in areas if a is not None], weights=weights)) if None not in areas else None
+
+
+def roc_auc_ovr_weighted_interval(counts: ClassOutcomes) -> Interval | None:
+    """Return an interval that is too wide where the classes' areas vary apart: their errors are added up."""
+    value, errors = roc_auc_ovr_weighted(counts), [intervals.area_error(table) for table in counts.scores]
+    known = [one for one in errors if one is not None]
+    if value is None or len(known) < len(errors):
+        return None
+    rows = np.array([float(table.positive.sum()) for table in counts.scores])
+    share, areas = rows / rows.sum(), np.array([area(table) or 0.0 for table in counts.scores])
+    of_shares = max(float(share @ areas**2) - value**2, 0.0) / float(rows.sum())
+    return intervals.bounded(value, math.hypot(float(share @ known), math.sqrt(of_shares)), float(rows.min()))
 
 
 def top_k(counts: ClassOutcomes, k: int) -> float | None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from exporter.performance.metrics import METRICS
 
@@ -22,6 +23,16 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "mcc": (-1.0, 1.0),
     "brier": (0.0, 2.0),
 }
+
+
+class Misses(NamedTuple):
+    """How far estimates were off on chunks of the reference that they had not been learned from, beyond chance.
+
+    variance: mean squared error less what chance gives it, at least 0. chunks: how many that is known from.
+    """
+
+    variance: float
+    chunks: int
 
 
 class Estimate(NamedTuple):
@@ -103,17 +114,22 @@ def of_classes(task: str, sums: ExpectedClasses, wanted: tuple[str, ...] | None)
 
 
 def interval(
-    metric: str, estimate: Estimate, rows: float, learned: int, dispersion: float = 1.0
+    metric: str, estimate: Estimate, rows: float, learned: int, misses: Misses | None = None
 ) -> tuple[float, float] | None:
-    """Return where 95 % of realised values are: the sampling error of `rows` labels and of the `learned` ones.
+    """Return where 95 % of realised values are: the error of `rows` labels, of the `learned` ones, and of learning.
 
     The estimate was learned from rows that have a sampling error of their own, so the variance is that of the window's
-    mean, (1 + rows / learned) times; and `dispersion` times, as days differ by more than chance. None where the
-    deviation is not known.
+    mean, (1 + rows / learned) times; and what chunks of the reference were off by beyond that. As many degrees of
+    freedom as both are worth (Satterthwaite 1946). None where the deviation is not known.
     """
     if estimate.deviation is None or not learned:
         return None
-    half = SIGMAS * estimate.deviation * math.sqrt(dispersion * (1 + rows / learned))
+    chance = estimate.deviation**2 * (1 + rows / learned)
+    variance, sigmas = chance, SIGMAS
+    if misses is not None and misses.variance > 0:
+        variance += misses.variance
+        sigmas = float(stats.t.isf(0.025, misses.chunks * (variance / misses.variance) ** 2))
+    half = sigmas * math.sqrt(variance)
     low, high = _RANGES.get(metric, (0.0, 1.0))
     return max(estimate.value - half, low), min(estimate.value + half, high)
 

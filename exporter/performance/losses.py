@@ -33,14 +33,20 @@ class Loss(NamedTuple):
     """What is expected of one loss. trees: its mean for a row.
 
     noise: variance of the loss over the square of what is expected, on rows that the trees had not seen. r2: how much
-    of its variance they explained there; it may be negative, and yet the means of many rows be right. dispersion:
-    variance of a day's sum over what it were if rows were independent, at least 1.
+    of its variance they explained there; it may be negative, and yet the means of many rows be right.
     """
 
     trees: Trees
     noise: float
     r2: float
-    dispersion: float
+
+
+class HeldOut(NamedTuple):
+    """What trees that had not seen a row's day expect of it. rows: which rows; absolute, squared: expected losses."""
+
+    rows: Ints
+    absolute: Floats
+    squared: Floats
 
 
 class Losses(NamedTuple):
@@ -72,34 +78,35 @@ def order_of(names: Sequence[str], codes: Ints, error: Floats) -> tuple[str, ...
     return tuple(names[i] for i in order)
 
 
-def fit(columns: Floats, error: Floats, day: Ints | None = None) -> tuple[Loss, Loss]:
+def fit(columns: Floats, error: Floats, day: Ints | None = None) -> tuple[Loss, Loss, HeldOut]:
     """Learn expected |error| and squared error; columns (n, D), NaN is missing, error (n,). At most 50,000 rows.
 
     day: number of each row's day; whole days are held out then, as rows of one day resemble each other.
     """
+    rows = np.arange(len(error))
     if len(error) > MOST_ROWS:
         rows = np.sort(np.random.default_rng(_SEED).choice(len(error), MOST_ROWS, replace=False))
         columns, error, day = columns[rows], error[rows], None if day is None else day[rows]
     block = np.arange(len(error)) if day is None else np.unique(day, return_inverse=True)[1]
     with one_thread():
-        return _fit_one(columns, np.abs(error), block), _fit_one(columns, error**2, block)
+        absolute, squared = _fit_one(columns, np.abs(error), block), _fit_one(columns, error**2, block)
+    return absolute[0], squared[0], HeldOut(rows, absolute[1], squared[1])
 
 
-def _fit_one(columns: Floats, loss: Floats, block: Ints) -> Loss:
-    """Learn one loss, with leaves of as many rows as serve rows held out best.
+def _fit_one(columns: Floats, loss: Floats, block: Ints) -> tuple[Loss, Floats]:
+    """Learn one loss, with leaves of as many rows as serve rows held out best; return also what was said of those.
 
     Always all trees: fewer would pull every row to the mean, and with them the mean of many rows that are harder.
     """
     if not np.ptp(loss):
-        return Loss(trees.constant(float(loss[0])), 0.0, 0.0, 1.0)
+        return Loss(trees.constant(float(loss[0])), 0.0, 0.0), loss
     held_out = {leaf: _held_out(columns, loss, block, leaf) for leaf in LEAST_IN_LEAF}
     missed = {leaf: float(((loss - said) ** 2).sum()) for leaf, said in held_out.items()}
     best = min(missed, key=lambda leaf: missed[leaf])
     size = float((held_out[best] ** 2).sum())
     fitted = trees.from_sklearn(_boosted(columns, loss, best))
     r2 = 1 - missed[best] / float(((loss - loss.mean()) ** 2).sum())
-    together = float((np.bincount(block, loss - held_out[best]) ** 2).sum())
-    return Loss(fitted, missed[best] / size if size > 0 else 0.0, r2, max(together / missed[best], 1.0))
+    return Loss(fitted, missed[best] / size if size > 0 else 0.0, r2), held_out[best]
 
 
 def _held_out(columns: Floats, loss: Floats, block: Ints, leaf: int) -> Floats:

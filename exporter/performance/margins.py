@@ -109,9 +109,10 @@ def _without(formula: Formula, counts: ClassOutcomes, actual: Ints, predicted: I
     """Return the metric without one row of each of the cells."""
     hits, of_actual, of_predicted = (np.tile(margin, (len(actual), 1)) for margin in _of(counts))
     every, named, right = np.arange(len(actual)), predicted < len(counts.confusion), actual == predicted
-    of_actual[every, actual] -= 1
-    of_predicted[every[named], predicted[named]] -= 1
-    hits[every[right], actual[right]] -= 1
+    one = np.minimum(counts.confusion[actual, predicted], 1)  # weighted rows may be worth less
+    of_actual[every, actual] -= one
+    of_predicted[every[named], predicted[named]] -= one[named]
+    hits[every[right], actual[right]] -= one[right]
     return formula(hits, of_actual, of_predicted)
 
 

@@ -40,11 +40,11 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
         "brier": Metric(c.brier, c.brier_interval, scores=True),
         "average_precision": Metric(c.average_precision, c.average_precision_interval, scores=True, default=False),
         "gini": Metric(c.gini, c.gini_interval, scores=True, default=False),
-        "ks_statistic": Metric(c.ks_statistic, scores=True, default=False),
-        "calibration_error": Metric(p.calibration_error, scores=True, default=False),
-        "brier_reliability": Metric(p.reliability, scores=True, default=False),
-        "brier_resolution": Metric(p.resolution, scores=True, default=False),
-        "brier_uncertainty": Metric(p.uncertainty, scores=True, default=False),
+        "ks_statistic": Metric(c.ks_statistic, c.ks_statistic_interval, scores=True, default=False),
+        "calibration_error": Metric(p.calibration_error, p.calibration_error_interval, scores=True, default=False),
+        "brier_reliability": Metric(p.reliability, partial(p.interval, p.reliability_of), scores=True, default=False),
+        "brier_resolution": Metric(p.resolution, partial(p.interval, p.resolution_of), scores=True, default=False),
+        "brier_uncertainty": Metric(p.uncertainty, p.uncertainty_interval, scores=True, default=False),
         "balanced_accuracy": _of_margins(m.balanced_accuracy)._replace(value=c.balanced_accuracy),
         "specificity": Metric(c.specificity, c.specificity_interval, default=False),
         "negative_predictive_value": Metric(
@@ -61,7 +61,7 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
         "roc_auc_ovr_macro": Metric(c.roc_auc_ovr_macro, c.roc_auc_ovr_macro_interval, scores=True),
         "log_loss": Metric(c.log_loss, c.log_loss_interval, scores=True),
         "brier": Metric(c.brier, c.brier_interval, scores=True, default=False),
-        "calibration_error": Metric(p.calibration_error, scores=True, default=False),
+        "calibration_error": Metric(p.calibration_error, p.calibration_error_interval, scores=True, default=False),
         "balanced_accuracy": _of_margins(m.balanced_accuracy)._replace(value=c.balanced_accuracy),
         "precision_micro": Metric(c.precision_micro, c.precision_micro_interval, default=False),
         "recall_micro": Metric(c.accuracy, c.accuracy_interval, default=False),
@@ -69,7 +69,9 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
         "precision_weighted": _of_margins(m.precision_weighted),
         "recall_weighted": Metric(c.accuracy, c.accuracy_interval, default=False),
         "f1_weighted": _of_margins(m.f1_weighted),
-        "roc_auc_ovr_weighted": Metric(c.roc_auc_ovr_weighted, scores=True, default=False),
+        "roc_auc_ovr_weighted": Metric(
+            c.roc_auc_ovr_weighted, c.roc_auc_ovr_weighted_interval, scores=True, default=False
+        ),
         "mcc": _of_margins(m.matthews, low=-1.0),
         "kappa": _of_margins(m.kappa, low=-1.0)._replace(value=c.kappa),
         **{

@@ -48,13 +48,28 @@ class ClassOutcomes(NamedTuple):
     scores: tuple[ScoreTable, ...]
 
     @property
-    def rows(self) -> int:
-        return int(self.confusion.sum())
+    def rows(self) -> float:
+        rows: float = self.confusion.sum().item()
+        return rows
 
     @property
-    def scored(self) -> int:
+    def scored(self) -> float:
         table = self.scores[0]
-        return int(table.negative.sum() + table.positive.sum())
+        rows: float = (table.negative.sum() + table.positive.sum()).item()
+        return rows
+
+    def scaled(self, factor: float) -> ClassOutcomes:
+        """Return all counts and sums times a factor; counts are real numbers then."""
+        return ClassOutcomes(
+            confusion=np.multiply(self.confusion, factor),
+            log_loss=self.log_loss * factor,
+            squared=self.squared * factor,
+            log_loss_squares=self.log_loss_squares * factor,
+            squared_squares=self.squared_squares * factor,
+            calibration=CalibrationTable(*(np.multiply(own, factor) for own in self.calibration)),
+            ranks=np.multiply(self.ranks, factor),
+            scores=tuple(ScoreTable(*(np.multiply(own, factor) for own in table)) for table in self.scores),
+        )
 
 
 class RegressionOutcomes(NamedTuple):
@@ -65,7 +80,7 @@ class RegressionOutcomes(NamedTuple):
     error^2 d^2 and d^4.
     """
 
-    rows: int
+    rows: float
     error: float
     absolute: float
     squared: float
@@ -78,3 +93,7 @@ class RegressionOutcomes(NamedTuple):
     error_label: float
     squared_spread: float
     label_fourth: float
+
+    def scaled(self, factor: float) -> RegressionOutcomes:
+        """Return the rows and all sums times a factor."""
+        return RegressionOutcomes(*(own * factor for own in self))

@@ -26,7 +26,9 @@ class Log(NamedTuple):
     timestamp, label_time: microseconds UTC; a label without a time is known at once. ids, label: None where the
     model has no such column. version: without missing ones. label: class index or value, NaN where unknown. prediction:
     class index (-1: none of the classes) or value. rejected: rows left out, by reason. absent: columns that the table
-    does not have. slices: each row's segments, rows x columns, as index into the baseline's names.
+    does not have. slices: each row's segments, rows x columns, as index into the baseline's names. group: the name of
+    what each row was ranked with, None for nothing; None where rows are not ranked. weight: NaN where unknown; None
+    where all rows count alike.
     """
 
     batch: Batch
@@ -40,6 +42,8 @@ class Log(NamedTuple):
     rejected: Counter[str]
     absent: tuple[str, ...]
     slices: Ints
+    group: list[str | None] | None = None
+    weight: Floats | None = None
 
 
 class Labels(NamedTuple):
@@ -89,6 +93,8 @@ def read_log(model: Model, schema: Schema, table: pa.Table, segments: Segments =
         rejected=+rejected,
         absent=tuple(name for name in used if name not in table.column_names),
         slices=segments.members(table),
+        group=groups_of(model, table),
+        weight=weights_of(model, table),
     )
 
 
@@ -170,6 +176,22 @@ def class_index(classes: tuple[str, ...], column: CategoryColumn, other: float) 
     return np.where(np.isnan(values), other, values) if other == -1 else values
 
 
+def groups_of(model: Model, table: pa.Table) -> list[str | None] | None:
+    """Return the name of each row's group; None where rows are not ranked."""
+    column = model.columns.group
+    if column is None:
+        return None
+    return categorical(table[column]).texts() if column in table.column_names else [None] * len(table)
+
+
+def weights_of(model: Model, table: pa.Table) -> Floats | None:
+    """Return how much each row counts, NaN where that is not known; None where all rows count alike."""
+    if model.columns.weight is None:
+        return None
+    column = numbers(table, model.columns.weight)
+    return np.where(column.valid, column.values, np.nan)
+
+
 def _needed(model: Model) -> list[str]:
     columns = model.columns
     version = model.version["column"] if isinstance(model.version, dict) else None
@@ -177,10 +199,10 @@ def _needed(model: Model) -> list[str]:
 
 
 def _of_use(model: Model) -> list[str]:
-    """Return the columns of the log that serving and business indicators read."""
+    """Return the columns of the log that rankings, weights, serving and business indicators read."""
     columns = model.columns
     found = [columns.latency.column] if columns.latency else []
-    found += [columns.error] if columns.error is not None else []
+    found += [name for name in (columns.error, columns.group, columns.weight) if name is not None]
     read = [name for kpi in model.business for text in kpi.expressions.values() for name in parse(text).columns]
     return found + [name for name in read if name not in {columns.label, *columns.outcomes}]
 

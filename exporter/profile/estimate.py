@@ -113,7 +113,11 @@ def _numbers(column: Column, order: Sequence[str]) -> Floats:
 def place_errors(losses: Losses, columns: Floats) -> list[Placed]:
     """Place rows of a regression; columns as `columns_of`. A row without a prediction does not count."""
     row = np.flatnonzero(~np.isnan(columns[:, -1]))
-    absolute, squared = losses.expected(columns[row])
+    return place_expected(row, *losses.expected(columns[row]))
+
+
+def place_expected(row: Ints, absolute: Floats, squared: Floats) -> list[Placed]:
+    """Place what is expected of the losses of rows."""
     placed = [ones(row, np.zeros(len(row), np.int64))]
     for number, values in enumerate((absolute, absolute**2, squared, squared**2)):
         placed += place_sum(row, 1 + 2 * number, values)

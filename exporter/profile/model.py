@@ -16,7 +16,7 @@ from exporter.business.columns import Columns, read
 from exporter.performance import calibrators, losses
 from exporter.performance.calibrators import Calibrators
 from exporter.performance.losses import Losses
-from exporter.profile import categorical, delay, estimate, kpi, numeric, outcome, serving
+from exporter.profile import categorical, delay, estimate, kpi, numeric, outcome, ranking, serving, weight
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.columns import Column, Unread
 from exporter.profile.counts import Counts, Placed, gather, joined, keep_rows, moved, ones
@@ -24,8 +24,10 @@ from exporter.profile.estimate import Estimator
 from exporter.profile.kpi import KpiBins
 from exporter.profile.numeric import NumericBins
 from exporter.profile.outcome import ClassBins, Outcomes, RegressionBins
+from exporter.profile.ranking import Answers, RankingBins
 from exporter.profile.serving import ErrorBins, LatencyBins
 from exporter.profile.tally import Cut, count_column, groups_of
+from exporter.profile.weight import WeightBins
 from exporter.rows import CategoryColumn, Floats, Ints, NumericColumn
 from exporter.threads import each
 
@@ -57,6 +59,8 @@ class ModelBins:
         errors: ErrorBins | None = None,
         kpis: tuple[KpiBins, ...] = (),
         estimator: Estimator | None = None,
+        ranked: RankingBins | None = None,
+        weights: WeightBins | None = None,
     ):
         self.features = features
         self.prediction = prediction
@@ -67,6 +71,8 @@ class ModelBins:
         self.errors = errors
         self.kpis = kpis
         self.estimator = estimator
+        self.ranking = ranked
+        self.weight = weights
         self._starts: dict[str, int] = {}
         sizes = {"rows": 1, **{f"feature:{name}": bins.size for name, bins in features.items()}}
         sizes |= {"prediction": prediction.size, **{f"score:{i}": b.size for i, b in enumerate(scores)}}
@@ -74,7 +80,8 @@ class ModelBins:
         sizes |= {"latency": latency.size if latency else 0, "error": errors.size if errors else 0}
         sizes |= {f"kpi:{own.name}": own.size for own in kpis}
         sizes |= {"estimate": estimate.size(estimator, self._classes) if estimator else 0}
-        sizes |= {"delay": delay.SIZE if outcomes else 0}
+        sizes |= {"delay": delay.SIZE if outcomes else 0, "ranking": ranked.size if ranked else 0}
+        sizes |= {"weight": weights.size if weights else 0, "weighted": sizes["outcome"] if weights else 0}
         place = 0
         for name, size in sizes.items():
             self._starts[name] = place
@@ -85,7 +92,7 @@ class ModelBins:
     def with_estimator(self, estimator: Estimator | None) -> ModelBins:
         """Return the same bins, with places for what is expected of rows without a label."""
         columns = (self.features, self.prediction, self.scores, self.label, self.outcomes)
-        return ModelBins(*columns, self.latency, self.errors, self.kpis, estimator)
+        return ModelBins(*columns, self.latency, self.errors, self.kpis, estimator, self.ranking, self.weight)
 
     @property
     def _classes(self) -> ClassBins | None:
@@ -169,6 +176,10 @@ class ModelBins:
             placed += self._place_kpis(early, columns, batch.rows)
         return placed + self._shift("estimate", self._place_estimate(batch))
 
+    def place_expected(self, placed: list[Placed]) -> list[Placed]:
+        """Return what was placed of an estimate where it belongs."""
+        return self._shift("estimate", placed)
+
     def _place_estimate(self, batch: Batch) -> list[Placed]:
         if isinstance(self.estimator, Losses) and isinstance(batch.prediction, NumericColumn):
             prediction = np.where(batch.prediction.valid, batch.prediction.values, np.nan)
@@ -197,11 +208,27 @@ class ModelBins:
         if self.outcomes is not None and rows.delay is not None:
             labels += self._shift("delay", delay.place(rows.delay))
         labels += self._place_kpis([own for own in self.kpis if own.outcomes], rows.columns, len(rows.label))
-        if isinstance(self.outcomes, ClassBins):
-            return labels + self._shift("outcome", outcome.place_classes(self.outcomes, rows))
-        if isinstance(self.outcomes, RegressionBins):
-            return labels + self._shift("outcome", outcome.place_regression(self.outcomes, rows))
+        labels += self._shift("outcome", self._place_outcomes(rows, None))
+        if self.weight is not None and rows.weight is not None:
+            units = weight.units(self.weight, rows.weight)
+            labels += self._shift("weight", weight.place(units))
+            labels += self._shift("weighted", self._place_outcomes(rows, units))
         return labels
+
+    def _place_outcomes(self, rows: Outcomes, units: Ints | None) -> list[Placed]:
+        if isinstance(self.outcomes, ClassBins):
+            return outcome.place_classes(self.outcomes, rows, units)
+        return outcome.place_regression(self.outcomes, rows, units) if self.outcomes is not None else []
+
+    def place_groups(self, group: Ints, moment: Ints, rows: Outcomes) -> list[Placed]:
+        """Place groups of rows, each at its earliest one; group: number of each row's group, -1 is none.
+
+        The score is that of the positive class, or the prediction; relevant is the positive class, or a label above 0.
+        """
+        if self.ranking is None:
+            return []
+        score = rows.scores[:, 0] if self._classes else rows.prediction
+        return self._shift("ranking", ranking.place(self.ranking, Answers(group, moment, score, rows.label)))
 
     def estimated_rows(self, vector: Ints) -> int:
         """Return the number of rows of which performance is estimated."""
@@ -212,6 +239,18 @@ class ModelBins:
         if isinstance(self.outcomes, ClassBins):
             return int(self.part(vector, "outcome")[: self.outcomes.losses].sum())
         return int(self.part(vector, "outcome")[0]) if self.outcomes else 0
+
+    def effective_rows(self, vector: Ints) -> float:
+        """Return how many labelled rows that count alike the weighted ones are worth (Kish 1965)."""
+        squares = float(self.part(vector, "weight")[0]) if self.weight is not None else 0.0
+        if not squares:
+            return 0.0 if self.weight is not None else float(self.labelled_rows(vector))
+        return self.total_weight(vector) ** 2 / squares
+
+    def total_weight(self, vector: Ints) -> float:
+        """Return the sum of the weights, in whole units."""
+        own = self.part(vector, "weighted")
+        return float(own[: self.outcomes.losses].sum() if isinstance(self.outcomes, ClassBins) else own[0])
 
     @cached_property
     def hash(self) -> str:
@@ -277,6 +316,8 @@ def _estimator_from_json(plain: dict[str, Any] | None) -> Estimator | None:
 def to_json(bins: ModelBins) -> dict[str, Any]:
     """Return plain values for the store; numbers come back to the last bit."""
     parts: dict[str, Any] = {"latency": bins.latency and bins.latency._asdict()}
+    parts |= {"ranking": bins.ranking and bins.ranking._asdict()}
+    parts |= {"weight": bins.weight and bins.weight._asdict()}
     parts |= {"errors": bins.errors and bins.errors._asdict(), "kpis": [kpi.to_plain(own) for own in bins.kpis]}
     found = {
         "features": {name: _bins_to_json(own) for name, own in bins.features.items()},
@@ -301,4 +342,6 @@ def from_json(plain: dict[str, Any]) -> ModelBins:
         ErrorBins(**plain["errors"]) if "errors" in plain else None,
         tuple(kpi.from_plain(own) for own in plain.get("kpis", ())),
         _estimator_from_json(plain.get("estimator")),
+        RankingBins(plain["ranking"]["column"], tuple(plain["ranking"]["metrics"])) if "ranking" in plain else None,
+        WeightBins(**plain["weight"]) if "weight" in plain else None,
     )

@@ -26,7 +26,8 @@ class Outcomes(NamedTuple):
 
     prediction, label: float64, length n. scores: n x 1 (binary, of the positive class) or n x C, NaN where unknown;
     n x 0 where there are no scores. columns: what indicators of labelled rows read of log and label, by name. delay:
-    seconds from prediction to label, NaN unknown; None where none is known.
+    seconds from prediction to label, NaN unknown; None where none is known. weight: how much each row counts, NaN
+    unknown; None where all count alike.
     """
 
     prediction: Floats
@@ -34,6 +35,7 @@ class Outcomes(NamedTuple):
     scores: Floats
     columns: Columns = MappingProxyType({})
     delay: Floats | None = None
+    weight: Floats | None = None
 
 
 class ClassBins(NamedTuple):
@@ -91,13 +93,25 @@ _SUMS = (
 )
 
 
-def place_classes(bins: ClassBins, rows: Outcomes) -> list[Placed]:
-    """Place labelled rows of a classifier; a label that is none of the classes must be left out before."""
+def _times(row: Ints, place: Ints, weight: Ints | None) -> Placed:
+    """Count rows at their places, as often as their weight (in whole units) says."""
+    return ones(row, place) if weight is None else Placed(row, place, weight[row])
+
+
+def _weighted(row: Ints, values: Floats, weight: Ints | None) -> Floats:
+    return values if weight is None else values * weight[row]
+
+
+def place_classes(bins: ClassBins, rows: Outcomes, weight: Ints | None = None) -> list[Placed]:
+    """Place labelled rows of a classifier; a label that is none of the classes must be left out before.
+
+    weight: how often each row counts; None is once.
+    """
     count = len(bins.classes)
     every = np.arange(len(rows.label), dtype=np.int64)
     label = rows.label.astype(np.int64)
     predicted = np.where(rows.prediction < 0, count, rows.prediction).astype(np.int64)
-    placed = [ones(every, label * (count + 1) + predicted)]
+    placed = [_times(every, label * (count + 1) + predicted, weight)]
     if not bins.scores:
         return placed
     scored = every[((rows.scores >= 0) & (rows.scores <= 1)).all(axis=1)]
@@ -109,14 +123,15 @@ def place_classes(bins: ClassBins, rows: Outcomes) -> list[Placed]:
     squared = (full**2).sum(axis=1) - 2 * of_label + 1
     squared = squared / 2 if binary else squared
     for number, loss in enumerate((log_loss, squared, log_loss**2, squared**2)):
-        placed += place_sum(scored, bins.losses + 2 * number, loss)
-    placed += _place_calibration(bins, scored, full, actual)
+        placed += place_sum(scored, bins.losses + 2 * number, _weighted(scored, loss, weight))
+    placed += _place_calibration(bins, scored, full, actual, weight)
     if bins.ranked:
-        placed.append(ones(scored, bins.ranks + _rank(full, actual)))
+        placed.append(_times(scored, bins.ranks + _rank(full, actual), weight))
     for number, score_bins in enumerate(bins.scores):
         values = scores[:, number]
         hit = actual == (1 if binary else number)
-        placed.append(ones(scored, bins._start(number) + hit * score_bins.missing + cell_of(score_bins, values)))
+        cell = bins._start(number) + hit * score_bins.missing + cell_of(score_bins, values)
+        placed.append(_times(scored, cell, weight))
     return placed
 
 
@@ -127,15 +142,15 @@ def cell_of(bins: NumericBins, values: Floats) -> Ints:
     return np.asarray(2 * index + at_knot, np.int64)
 
 
-def _place_calibration(bins: ClassBins, rows: Ints, full: Floats, actual: Ints) -> list[Placed]:
+def _place_calibration(bins: ClassBins, rows: Ints, full: Floats, actual: Ints, weight: Ints | None) -> list[Placed]:
     """Place scored rows by the confidence, whole tenths up; the sum of the confidence and those that came true."""
     best = np.ones(len(full), np.int64) if len(bins.scores) == 1 else full.argmax(axis=1)
     confidence = full[np.arange(len(full)), best]
     place = bins.calibration + 4 * np.minimum((confidence * TENTHS).astype(np.int64), TENTHS - 1)
     hit = best == actual
-    whole, parts = whole_and_parts(confidence)
+    whole, parts = whole_and_parts(_weighted(rows, confidence, weight))
     sums = (Placed(rows, place + 2, whole), Placed(rows, place + 3, parts))
-    return [ones(rows, place), ones(rows[hit], place[hit] + 1), *sums]
+    return [_times(rows, place, weight), _times(rows[hit], place[hit] + 1, weight), *sums]
 
 
 def _rank(full: Floats, actual: Ints) -> Ints:
@@ -169,8 +184,8 @@ def read_classes(bins: ClassBins, vector: Ints) -> ClassOutcomes:
     )
 
 
-def place_regression(bins: RegressionBins, rows: Outcomes) -> list[Placed]:
-    """Place labelled rows of a regression; NaN must be left out before."""
+def place_regression(bins: RegressionBins, rows: Outcomes, weight: Ints | None = None) -> list[Placed]:
+    """Place labelled rows of a regression; NaN must be left out before. weight: as for classes."""
     every = np.arange(len(rows.label), dtype=np.int64)
     error = (rows.prediction - rows.label) / bins.scale
     label = (rows.label - bins.center) / bins.scale
@@ -180,9 +195,9 @@ def place_regression(bins: RegressionBins, rows: Outcomes) -> list[Placed]:
     of_label, absolute, squared = np.abs(rows.label) / bins.scale, np.abs(error), error**2
     sums = (error, absolute, squared, label, label**2, of_label, symmetric)
     more = (squared**2, symmetric**2, absolute * of_label, squared * label, squared * label**2, label**3, label**4)
-    placed = [ones(every, np.zeros(len(every), np.int64))]
+    placed = [_times(every, np.zeros(len(every), np.int64), weight)]
     for number, values in enumerate((*sums, *more)):
-        placed += place_sum(every, 1 + 2 * number, values)
+        placed += place_sum(every, 1 + 2 * number, _weighted(every, values, weight))
     return placed
 
 

@@ -13,12 +13,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from exporter.store import audit, retraining
 from exporter.store.connect import is_trouble, make_engine, read_url, sentence
-from exporter.store.tables import LEASE, TABLES, Due, LeaseLost, Pending, Prediction, StoreBusy, StoreError
+from exporter.store.tables import LEASE, TABLES, Due, LeaseLost, Member, Pending, Prediction, StoreBusy, StoreError
 from exporter.store.transaction import Transaction
 
 __all__ = [
     "Due",
     "LeaseLost",
+    "Member",
     "Pending",
     "Prediction",
     "Store",

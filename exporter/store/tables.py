@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from exporter.profile.counts import Counts
 
 TABLES = sa.MetaData()
-SCHEMA_VERSION = "4"
-# Versions whose tables are as they are now, but for those that came since and are made where they are missing.
-LIKE_NOW = frozenset({"3"})
+SCHEMA_VERSION = "5"
+# Versions whose tables are as they are now, but for tables and columns that came since: they are made.
+LIKE_NOW = frozenset({"3", "4"})
 
 
 class Text(sa.TypeDecorator[str]):
@@ -91,9 +91,19 @@ PREDICTION = sa.Table(
     sa.Column("label_time", sa.BigInteger),
     sa.Column("columns", Text),
     sa.Column("outcome", Text),
+    sa.Column("group_name", Text),
+    sa.Column("group_start", sa.BigInteger),
     sa.Index("prediction_age", "model", "bucket"),
+    sa.Index(
+        "prediction_group",
+        "model",
+        "group_name",
+        sqlite_where=sa.text("group_name IS NOT NULL"),
+        postgresql_where=sa.text("group_name IS NOT NULL"),
+    ),
     sqlite_with_rowid=False,
 )
+NEW_COLUMNS = (PREDICTION.c.group_name, PREDICTION.c.group_start)  # since version 4
 PENDING = sa.Table(
     "pending_label",
     TABLES,
@@ -175,9 +185,10 @@ class Bucket(NamedTuple):
 class Prediction(NamedTuple):
     """A row of the ledger; label None while unknown.
 
-    timestamp, label_time: microseconds; -1 is a label that was known at once. output: prediction and scores as packed
-    float64. slices: numbers of its segments as packed int16. columns, outcome: what business indicators need of log and
-    label, as JSON lists; None where they need nothing.
+    timestamp, label_time: microseconds; -1 is a label that was known at once. output: prediction, scores and weight as
+    packed float64. slices: numbers of its segments as packed int16. columns, outcome: what business indicators need of
+    log and label, as JSON lists; None where they need nothing. group_name: the rows that it was ranked with;
+    group_start: the bucket of the earliest of them that ever was here.
     """
 
     id: str
@@ -190,6 +201,22 @@ class Prediction(NamedTuple):
     label_time: int | None
     columns: str | None = None
     outcome: str | None = None
+    group_name: str | None = None
+    group_start: int | None = None
+
+
+class Member(NamedTuple):
+    """A row of a group that was ranked together; fields as in Prediction."""
+
+    id: str
+    version: str
+    group_name: str
+    group_start: int
+    bucket: int
+    timestamp: int
+    output: bytes
+    slices: bytes
+    label: float | None
 
 
 class Pending(NamedTuple):
@@ -211,6 +238,7 @@ class Due(NamedTuple):
     output: bytes
     slices: bytes
     columns: str | None
+    group_name: str | None
     old: float | None
     old_time: int | None
     old_outcome: str | None

@@ -16,6 +16,7 @@ from exporter.store.tables import (
     INBOX,
     LIKE_NOW,
     META,
+    NEW_COLUMNS,
     NEWEST,
     OF_A_MODEL,
     PENDING,
@@ -26,6 +27,7 @@ from exporter.store.tables import (
     Bucket,
     Due,
     Key,
+    Member,
     Pending,
     Prediction,
     StoreError,
@@ -60,6 +62,11 @@ class Transaction:
         if found is None:
             self.connection.execute(sa.insert(META), [{"key": "schema", "value": SCHEMA_VERSION}])
         elif found in LIKE_NOW:
+            for column in NEW_COLUMNS:
+                plain = sa.schema.CreateColumn(column).compile(dialect=self.connection.dialect)
+                self.connection.execute(sa.text(f"ALTER TABLE {PREDICTION.name} ADD COLUMN {plain}"))
+            for index in PREDICTION.indexes:
+                index.create(self.connection, checkfirst=True)
             self.connection.execute(sa.update(META).where(META.c.key == "schema").values(value=SCHEMA_VERSION))
         elif found != SCHEMA_VERSION:
             raise StoreError(
@@ -174,6 +181,23 @@ class Transaction:
         if plain:
             self.connection.execute(sa.insert(PREDICTION), plain)
 
+    def members(self, model: str, groups: Iterable[str]) -> list[Member]:
+        """Return all rows of some groups, of every version."""
+        found: list[Member] = []
+        for chunk in _chunks(sorted(set(groups))):
+            query = sa.select(*(PREDICTION.c[name] for name in Member._fields))
+            rows = self.connection.execute(query.where(PREDICTION.c.model == model, PREDICTION.c.group_name.in_(chunk)))
+            found += [Member._make(row) for row in rows]
+        return found
+
+    def start_groups(self, model: str, starts: Mapping[str, int]) -> None:
+        """Set the bucket of the earliest row of the group that predictions (by id) belong to."""
+        if not starts:
+            return
+        statement = sa.update(PREDICTION).where(PREDICTION.c.model == model, PREDICTION.c.id == sa.bindparam("key"))
+        rows = [{"key": name, "at": start} for name, start in starts.items()]
+        self.connection.execute(statement.values(group_start=sa.bindparam("at")), rows)
+
     def add_pending(self, model: str, rows: Iterable[Pending]) -> None:
         """Remember labels; of two for one id the later one stays, or else the larger label, or the larger outcome."""
         plain = [{"model": model, **row._asdict()} for row in rows]
@@ -212,6 +236,7 @@ class Transaction:
                 PREDICTION.c.output,
                 PREDICTION.c.slices,
                 PREDICTION.c.columns,
+                PREDICTION.c.group_name,
                 PREDICTION.c.label,
                 PREDICTION.c.label_time,
                 PREDICTION.c.outcome,

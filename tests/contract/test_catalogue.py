@@ -34,6 +34,7 @@ NOT_SHOWN: dict[str, str] = {
 NOT_SHOWN["model_owner_info"] = "the example's model has no team"
 NOT_SHOWN |= {name: "the log of the example has one version" for name in FAMILIES if "version_comparison" in name}
 NOT_SHOWN |= {name: "the example does not retrain" for name in FAMILIES if name.startswith("model_retrain_")}
+NOT_SHOWN |= dict.fromkeys(("model_ranking_groups", "model_window_min_groups"), "no rows of the example are ranked")
 each_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.name)
 
 

@@ -5,13 +5,21 @@ The figures of `docs/statistics.md` ("On real logs") are by day (`python -m benc
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from exporter.catalogue import FAMILIES
 from exporter.drift.sequential import Series, learn, run
-from tests.oracles.conftest import DATA, replay
+from exporter.evaluate.estimation import estimation
+from exporter.evaluate.views import View
+from exporter.profile.counts import add_into
+from exporter.reference import fit
+from tests.oracles.conftest import DATA, WEEK, replay
+from tests.unit.helpers.profiles import take
 
 STOPPED = {"temp", "humid", "precip", "visib", "wind_speed"}  # on the evening of 2013-12-30
 OUTAGE = "2013-12-30"
@@ -95,3 +103,70 @@ def test_bikes_seasons_are_silent_against_the_week_before() -> None:
         own = moving[moving["feature"] == feature]
         assert len(own) >= 154
         assert own["value"].sum() == 0
+
+
+def of_week(replayed, family: str, metric: str | None = None) -> pd.Series:  # type: ignore[no-untyped-def]
+    """Return a family's values of all rows by week, with all labels known."""
+    found = {}
+    for (week, as_of), (readings, _) in replayed.performance.items():
+        for one in readings.get(family, []) if as_of == "all" else []:
+            if metric is None or one.labels[-2:] == ("all", metric):
+                found[week] = one.value
+    return pd.Series(found).sort_index()
+
+
+def test_flights_worst_calibrated_week_stands_out() -> None:
+    """The week of 2013-04-22, of the sequester's furloughed controllers: by calibration error, log loss and Brier."""
+    replayed = replay("flights")
+    for family, metric in (
+        ("model_calibration_error", None),
+        ("model_performance_score", "log_loss"),
+        ("model_performance_score", "brier"),
+    ):
+        values = of_week(replayed, family, metric)
+        assert len(values) >= 30
+        assert values.idxmax() == "2013-04-22"
+        assert values.max() > values.median() + 4 * (values - values.median()).abs().median()
+    assert of_week(replayed, "model_performance_degraded", "calibration_error")["2013-04-22"] == 1
+    lower = of_week(replayed, "model_performance_score_lower", "calibration_error")
+    upper = of_week(replayed, "model_performance_score_upper", "calibration_error")
+    assert lower["2013-04-22"] > upper.drop("2013-04-22").median()
+
+
+def test_retail_calibration_drifts_while_the_order_stays() -> None:
+    """Probabilities are too high nearly all the time, ROC AUC is what it was: the one is degraded, the other is not."""
+    replayed = replay("retail")
+    calibration = of_week(replayed, "model_performance_degraded", "calibration_error")
+    area = of_week(replayed, "model_performance_degraded", "roc_auc")
+    assert len(area) >= 50  # in the newest weeks every known label is 1: no area
+    calibration = calibration[area.index]
+    assert calibration.mean() > 0.5
+    assert area.mean() < 0.1
+    base = {one.labels[-1]: one.value for one in next(iter(replayed.weeks.values())).readings[BASELINE]}
+    assert abs(of_week(replayed, "model_performance_score", "roc_auc").mean() - base["roc_auc"]) < 0.03
+
+
+BASELINE = "model_performance_score_baseline"
+
+
+def test_bikes_estimate_stays_where_the_error_grows() -> None:
+    """What grew is not in the features, so the estimate cannot know it, and how far it is off is what tells it."""
+    replayed = replay("bikes")
+    changed = replayed.model.performance.model_copy(update={"estimate": True})
+    model = replayed.model.model_copy(update={"performance": changed})
+    baseline = fit(model, pq.read_table(DATA / "bikes" / "reference.parquet"))
+    labels = pq.read_table(DATA / "bikes" / "labels.parquet")
+    log = pq.read_table(DATA / "bikes" / "predictions.parquet").join(labels, "request_id").sort_by("timestamp")
+    start, least = replayed.weeks["2014-08-04"].start, baseline.bins
+    moment = pc.cast(log["timestamp"], pa.int64()).to_numpy() // 10**6
+    week = log.filter(pa.array((moment >= start) & (moment < start + WEEK)))
+    vector = np.zeros(least.size, np.int64)
+    add_into(vector, take(model, baseline, week))
+    view = View("1", "7d", start, start + WEEK, vector)
+    found = estimation(model, baseline, [view]).readings
+    (error,) = (one.value for one in found["model_performance_estimate_error"] if one.labels[-1] == "mae")
+    (mae,) = (one.value for one in found["model_performance_estimated_score"] if one.labels[-2] == "mae")
+    realised = of_week(replayed, "model_performance_score", "mae")["2014-08-04"]
+    assert 20 < mae < 45
+    assert realised > 150
+    assert error == pytest.approx(mae - realised)

@@ -13,10 +13,13 @@ from exporter.consistency import conflicts
 from exporter.evaluate.performance import bounds, performance
 from exporter.evaluate.views import View
 from exporter.performance import custom
+from exporter.performance.intervals import Estimate
 from exporter.performance.tables import ClassOutcomes, RegressionOutcomes
+from exporter.performance.verdicts import judge
 from exporter.profile.counts import add_into
 from exporter.reference import fit
 from tests.unit.helpers.profiles import random_table, settings, take
+from tests.unit.test_intervals import draw, read
 
 HERE = "tests.unit.test_custom"
 
@@ -60,7 +63,52 @@ def test_a_metric_of_ones_own_is_shown_with_baseline_and_bound():
     base = {one.labels[-1]: one.value for one in told["model_performance_score_baseline"]}
     (bound,) = told["model_performance_score_min"]
     assert bound.value == pytest.approx(base["profit"] - 0.5)
-    assert "profit" not in {one.labels[-1] for one in result.readings["model_performance_degraded"]}
+    low, high = (
+        next(one.value for one in result.readings[f"model_performance_score_{end}"] if one.labels[-1] == "profit")
+        for end in ("lower", "upper")
+    )
+    assert low < expected < high
+    assert "profit" in {one.labels[-1] for one in result.readings["model_performance_degraded"]}
+
+
+def lift(outcomes: ClassOutcomes) -> float | None:
+    """Return the share of positives in the upper half of the scores, over that of all."""
+    (table,) = outcomes.scores
+    both = np.cumsum(table.negative + table.positive)
+    upper = both > both[-1] / 2
+    share = table.positive[upper].sum() / (table.negative + table.positive)[upper].sum()
+    return float(share / (table.positive.sum() / both[-1])) if table.positive.sum() else None
+
+
+def surprise(outcomes: ClassOutcomes) -> float:
+    return outcomes.log_loss / outcomes.scored
+
+
+@pytest.mark.parametrize("function", ["profit", "lift", "surprise"])
+def test_95_of_100_intervals_hold_the_truth(function):
+    """Over cells of the confusion, of the scores, and over sums."""
+    rng = np.random.default_rng(11)
+    truth = custom.value(f"{HERE}:{function}", read("binary", draw("binary", rng, 400_000)))
+    held = 0
+    for _ in range(300):
+        one = custom.estimate(f"{HERE}:{function}", read("binary", draw("binary", rng, 400)))
+        assert one.lower is not None
+        held += one.lower <= truth <= one.upper
+    assert 0.91 <= held / 300 <= 0.98
+
+
+def test_one_that_got_worse_is_degraded():
+    """Lower is worse of a profit; of a loss of one's own higher is. A regression's has no interval, so no verdict."""
+    good, bad = (Estimate(value, value - 0.1, value + 0.1) for value in (1.0, 0.5))
+    assert judge("profit", bad, good, 0.05).degraded
+    assert not judge("profit", good, bad, 0.05).degraded
+    assert judge("cost", good, bad, 0.05, lower=True).degraded
+    sums = RegressionOutcomes(*[100.0] * 13)
+    assert custom.estimate(f"{HERE}:mean", sums) == Estimate(1.0)
+
+
+def mean(outcomes: RegressionOutcomes) -> float:
+    return outcomes.absolute / outcomes.rows
 
 
 def test_one_that_fails_is_named_and_the_others_stay():

@@ -29,9 +29,9 @@ from tests.unit.helpers.profiles import counted, numeric_bins
 GRID = numeric_bins(np.linspace(0, 1, 201))
 ROWS, SAMPLES = 400, 1500
 # Wider than they need be, as their docstrings say; and what is known by chance of a coverage of 0.95.
-WIDE = {"roc_auc_ovr_macro", "f1_micro", "top_3_accuracy", "top_5_accuracy"}
+WIDE = {"roc_auc_ovr_macro", "roc_auc_ovr_weighted", "f1_micro", "top_3_accuracy", "top_5_accuracy"}
 LEAST, MOST = 0.93, 0.972
-BIASED = {"average_precision": 0.915}  # of few positives it is too high: here there are about 70
+BIASED = {"average_precision": 0.915, "brier_resolution": 0.91}  # too high of few positives: here about 70
 
 
 def draw(task: str, rng: np.random.Generator, rows: int) -> Outcomes:
@@ -143,6 +143,33 @@ def test_a_perfect_metric_is_not_certain():
         one = estimates("multiclass", perfect, (name,), True)[name]
         assert one.value == one.upper == 1
         assert 0.5 < one.lower < 0.9
+
+
+def calibrated(rng: np.random.Generator, rows: int) -> Outcomes:
+    """Return rows of a binary model whose scores are what comes true."""
+    score = np.round(rng.beta(0.9, 3, rows) * 200) / 200
+    return Outcomes((score > 0.35) * 1.0, (rng.random(rows) < score) * 1.0, score[:, None])
+
+
+def test_the_calibration_error_of_a_calibrated_model_may_be_0():
+    """It never is 0 of a few rows; its interval says so, and not more often than one in twenty that it is not."""
+    rng, metric, zero = np.random.default_rng(3), METRICS["binary"]["calibration_error"], 0
+    assert metric.interval is not None
+    for _ in range(400):
+        outcomes = read("binary", calibrated(rng, ROWS))
+        low, high = metric.interval(outcomes)
+        assert low <= metric.value(outcomes) <= high
+        zero += low == 0
+    assert 0.95 <= zero / 400 < 1
+
+
+@pytest.mark.parametrize("name", ["ks_statistic", "calibration_error", "brier_reliability", "brier_resolution"])
+def test_seeded_intervals_are_the_same_again(name):
+    """So a number that did not change does not move."""
+    outcomes = read("binary", draw("binary", np.random.default_rng(1), ROWS))
+    first, second = (estimates("binary", outcomes, (name,), True)[name] for _ in range(2))
+    assert first == second
+    assert first.lower < first.value < first.upper
 
 
 def test_differences_are_as_wide_as_both_sides_are_uncertain():

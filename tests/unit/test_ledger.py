@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from exporter import ledger
 from exporter.baseline import Baseline
+from exporter.buckets import Deltas, merged
 from exporter.ledger import Limits
 from exporter.profile import kpi
 from exporter.profile.batch import read_labels, read_log
@@ -127,7 +128,7 @@ def labels_of(log: pa.Table) -> dict[str, object]:
     return dict(zip(log["id"].to_pylist(), log["label"].to_pylist(), strict=True))
 
 
-def add_log(store: Store, task: str, log: pa.Table, limits: Limits = LIMITS) -> ledger.Deltas:
+def add_log(store: Store, task: str, log: pa.Table, limits: Limits = LIMITS) -> Deltas:
     own = BASELINES[task]
     rows = read_log(MODELS[task], own.schema, log, own.segments)
     with store.transaction() as tx:
@@ -148,7 +149,7 @@ def add_labels(store: Store, task: str, ids: list[str], labels: list[object], ti
         ledger.add_labels(tx, "m", "1", BASELINES[task], read_labels(MODELS[task], BASELINES[task].schema, table))
 
 
-def settle(store: Store, task: str, now: float = FAR) -> ledger.Deltas:
+def settle(store: Store, task: str, now: float = FAR) -> Deltas:
     with store.transaction() as tx:
         return ledger.settle_labels(tx, "m", BASELINES[task], now)
 
@@ -194,15 +195,15 @@ def test_any_order_repetition_and_correction_ends_in_the_same_counts(new_url, dr
     """The last label of each prediction counts, once; as if all had come at once."""
     task, log, news, events = drawn
     store = Store(new_url())
-    deltas: ledger.Deltas = {}
+    deltas: Deltas = {}
     for kind, what in [*events, ("settle", FAR)]:
         if kind == "log":
-            deltas = ledger.merged(deltas, add_log(store, task, without_labels(log.take(np.array(what, np.int64)))))
+            deltas = merged(deltas, add_log(store, task, without_labels(log.take(np.array(what, np.int64)))))
         elif kind == "labels":
             ids, labels, times = zip(*what, strict=True)
             add_labels(store, task, list(ids), list(labels), list(times))
         else:
-            deltas = ledger.merged(deltas, settle(store, task, what))
+            deltas = merged(deltas, settle(store, task, what))
     last = {name: label for name, label, _ in sorted(news, key=lambda one: one[2])}
     times = {name: at for name, _, at in sorted(news, key=lambda one: one[2])}
     assert stored(store) == expected(task, log, last, times)

@@ -15,7 +15,7 @@ from exporter.baseline import Baseline
 from exporter.business.columns import read
 from exporter.drift.univariate import Sample
 from exporter.profile import categorical, numeric
-from exporter.profile.batch import as_outcomes, delays, labels_of, read_batch
+from exporter.profile.batch import as_outcomes, delays, labels_of, read_batch, weights_of
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.counts import Counts, Placed, add_into, gather
 from exporter.profile.kpi import needed
@@ -148,7 +148,7 @@ def take(model: Model, baseline: Baseline, rows_: pa.Table) -> Counts:
     timestamp = rows.times(rows_[model.columns.timestamp], model.columns.timezone)
     columns = tuple(name for names in needed(baseline.bins.kpis) for name in names)
     outcomes = as_outcomes(baseline.schema, batch, label)._replace(
-        columns=read(rows_, columns), delay=delays(timestamp, label_time)
+        columns=read(rows_, columns), delay=delays(timestamp, label_time), weight=weights_of(model, rows_)
     )
     known = usable(baseline.bins, outcomes)
     placed = baseline.bins.place_rows(batch)
