@@ -5,6 +5,9 @@
 #   docker build --build-arg BASE=python:3.13-slim-bookworm@sha256:... .
 ARG BASE=python:3.13-slim-bookworm
 
+# The same Prometheus as in docker-compose.yml; only the stage `history` needs it.
+FROM prom/prometheus:v3.13.4@sha256:87861b8cf91579109319ebc300f3f1060e6da9c05d6ae8ad15a20c879e84e32e AS prometheus
+
 FROM ${BASE} AS dependencies
 WORKDIR /src
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
@@ -26,7 +29,7 @@ RUN /opt/build/bin/pip wheel --no-build-isolation --no-deps --wheel-dir /wheels 
  && mkdir /state
 
 # No RUN below this line: the image needs no shell, neither to be built nor to run.
-FROM ${BASE}
+FROM ${BASE} AS exporter
 ARG VERSION=dev
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="model-exporter" \
@@ -60,3 +63,9 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
 
 ENTRYPOINT ["model-exporter"]
 CMD ["serve", "--config.file=/etc/model-exporter/model-exporter.yml", "--web.listen-address=0.0.0.0:9877"]
+
+# The exporter with the two programs that put its past into a Prometheus (model-exporter backfill --blocks).
+FROM exporter AS history
+COPY --from=prometheus /bin/prometheus /bin/promtool /usr/local/bin/
+
+FROM exporter

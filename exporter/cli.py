@@ -16,9 +16,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from exporter import __version__, logs
+from exporter import __version__, demonstration, logs
+from exporter.backfill import command as backfill
 from exporter.config import ConfigError, load
 from exporter.duration import parse
+from exporter.init import command as init
+from exporter.report import command as report
 from exporter.shards import Shard
 from exporter.store import StoreError
 
@@ -61,13 +64,6 @@ def _add_test_alert(add: Callable[..., Any]) -> None:
     test.add_argument("--model", metavar="M", help="a model's name; left out, one that does not exist")
     test.add_argument("--team", metavar="T", default="none", help="a model's team")
     test.add_argument("--timeout", type=_duration, metavar="D", help="wait so long at most (group_wait and 30s)")
-
-
-def _add_demo(add: Callable[..., Any], web: argparse.ArgumentParser) -> None:
-    demo = add("demo", run_demo, [web], "run the bundled real example, live")
-    demo.add_argument("--speed", type=float, default=1.0, metavar="X", help="let time in the log pass X times as fast")
-    demo.add_argument("--directory", type=Path, metavar="D", help="keep log, store and configuration here")
-    demo.add_argument("--no-servers", action="store_true", help="do not start Prometheus and Alertmanager")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -118,16 +114,26 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--model", metavar="M", help="this model only")
     run.add_argument("--at", type=_moment, metavar="RFC3339", help="as of this time instead of now")
     run.add_argument("--format", choices=("prometheus", "json"), default="prometheus", help="form of the output")
-    audit = add("audit", export_audit, [config], "print the audit log: configurations, baselines, decisions, approvals")
+    text = "print the audit log: configurations, baselines, decisions, approvals"
+    _audit_flags(add("audit", export_audit, [config], text))
+    init.arguments(add("init", init.work, [], init.TEXT))
+    past = add("backfill", backfill.work, [config], backfill.TEXT)
+    backfill.arguments(past, _moment)
+    told = add("report", report.work, [config], report.TEXT)
+    report.arguments(told, _moment)
+    _add_test_alert(add)
+    text = "run a bundled real example, live"
+    demonstration.arguments(add("demo", lambda given: demonstration.work(given, _serve), [web], text))
+    return root
+
+
+def _audit_flags(audit: Any) -> None:
     audit.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="form of the output")
     for name in ("from", "to"):
         text = "no entries before this time" if name == "from" else "only entries before this time"
         audit.add_argument(f"--{name}", dest=f"{name}_", type=_moment, metavar="RFC3339", help=text)
     audit.add_argument("--verify", action="store_true", help="print no entries, but whether the chain is whole")
     audit.add_argument("--expect", metavar="HASH", help="with --verify: an entry's hash, noted earlier, must be in it")
-    _add_test_alert(add)
-    _add_demo(add, web)
-    return root
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -306,39 +312,3 @@ def test_alert(arguments: argparse.Namespace) -> int:
     found = run(urls, labels, arguments.timeout, lambda line: print(line, file=sys.stderr, flush=True))
     print("\n".join(show(found)))
     return 0 if found.good else MISTAKE
-
-
-def run_demo(arguments: argparse.Namespace) -> int:
-    """Run the example: growing log, service, and the servers that watch it; all of it ends together."""
-    from exporter.demo import Servers, Stage, say
-
-    if not 0 < arguments.speed <= 1000:
-        print("model-exporter: --speed is a number above 0, at most 1000", file=sys.stderr)
-        return USAGE
-    host, port = arguments.listen
-    address = f"{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
-    stage = Stage(arguments.directory, arguments.speed)
-    servers = Servers(stage.folder, address)
-
-    def ready() -> None:
-        stage.open()
-        lines = [] if arguments.no_servers else servers.start()
-        say(
-            [
-                "",
-                f"model-exporter http://{address}/  (metrics at /metrics)",
-                *lines,
-                f"log and store: {stage.folder}",
-                "Ctrl-C stops all of it.",
-                "",
-            ]
-        )
-
-    def finish() -> None:
-        servers.stop()
-        stage.close()
-
-    try:
-        return _serve(arguments, stage.config, ready, finish)
-    finally:
-        finish()

@@ -1,7 +1,7 @@
-"""`model-exporter demo`: a real model of 2013, its log moved to now and still growing, and all that watches it.
+"""`model-exporter demo`: a real model, its log moved to now and still growing, and all that watches it.
 
-The log's times are moved by whole days, so that the demo starts 6 to 30 hours into a real outage of the weather feed.
-After its last row the log goes on with its first ones, for as long as one watches.
+The log's times are moved by whole days, so that the demo starts in the midst of something: flights 6 to 30 hours into
+an outage of the weather feed. After its last row the log goes on with its first ones, for as long as one watches.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,40 +27,41 @@ import pyarrow.parquet as pq
 import yaml
 
 from exporter.alertmanager import files
-from exporter.duration import show
+from exporter.duration import parse, show
+from exporter.examples import FLIGHTS, Example, share
 from exporter.rows import SECOND
 
 log = logging.getLogger("exporter.demo")
 _DAY = 86_400 * SECOND
-_OUTAGE = int(datetime(2013, 12, 31, 6, tzinfo=UTC).timestamp()) * SECOND  # the weather feed stopped at midnight
-END = int(datetime(2014, 1, 1, 5, tzinfo=UTC).timestamp()) * SECOND  # just after the log's last row
-CYCLE = 39 * 7 * 86400 * SECOND  # after its end the log goes on with its 39 weeks before the end
 HISTORY = 5 * 7 * 86400 * SECOND
 _TICK_SECONDS = 5.0
 _STOP_SECONDS = 10.0
 
 
-def anchor_of(start: int) -> int:
-    """Return the log's moment that becomes `start`: in its outage, at the same time of day."""
-    return _OUTAGE + (start - _OUTAGE) % _DAY
-
-
-def share(name: str) -> Path:
-    """Return a folder that ships with the exporter: of an installed package or of a checkout."""
-    installed = Path(__file__).parent / "_share" / name
-    return installed if installed.exists() else Path(__file__).parent.parent / name
+def anchor_of(start: int, example: Example = FLIGHTS) -> int:
+    """Return the log's moment that becomes `start`: the example's, or up to a day later, at the same time of day."""
+    return example.moment + (start - example.moment) % _DAY
 
 
 class Replay:
     """Writes the example's log as if it happened now, `speed` times as fast; times are microseconds.
 
-    anchor: the log's moment that becomes `start`; left out, that of `anchor_of`.
+    anchor: the log's moment that becomes `start`; left out, that of `anchor_of`. times: those of the example.
     """
 
-    def __init__(self, example: Path, folder: Path, start: int, speed: float, anchor: int | None = None):
+    def __init__(
+        self,
+        example: Path,
+        folder: Path,
+        start: int,
+        speed: float,
+        anchor: int | None = None,
+        times: Example = FLIGHTS,
+    ):
         self._folder = folder
         self._start = start
-        self._anchor = anchor_of(start) if anchor is None else anchor
+        self._times = times
+        self._anchor = anchor_of(start, times) if anchor is None else anchor
         self._speed = speed
         self._tables = {
             "predictions": (_read(example / "predictions"), "timestamp"),
@@ -69,8 +71,13 @@ class Replay:
             (folder / name).mkdir(parents=True)
         pq.write_table(self._moved(pq.read_table(example / "reference.parquet"), 0), folder / "reference.parquet")
         self._written = start
+        self.write_past(folder, HISTORY)
+
+    def write_past(self, folder: Path, length: int) -> None:
+        """Write what had happened by the start, and up to `length` before it, into one file a source."""
         for name, (table, column) in self._tables.items():
-            past = self._between(table, column, self._anchor - HISTORY, self._anchor)
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            past = self._between(table, column, self._anchor - length, self._anchor)
             pq.write_table(past, folder / name / "history.parquet")
 
     def advance(self, now: int) -> int:
@@ -91,9 +98,10 @@ class Replay:
         """Return the log's rows with begin <= time < end, at the times at which they happen now."""
         times = table[column].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
         parts = []
-        for cycle in range((end - END) // CYCLE + 2):
-            moved = pc.add(times, cycle * CYCLE)
-            earliest = max(begin, END + (cycle - 1) * CYCLE) if cycle else begin
+        last, length = self._times.end, self._times.cycle
+        for cycle in range((end - last) // length + 2):
+            moved = pc.add(times, cycle * length)
+            earliest = max(begin, last + (cycle - 1) * length) if cycle else begin
             part = table.filter(pc.and_(pc.greater_equal(moved, earliest), pc.less(moved, end)))
             if len(part):
                 parts.append(self._moved(part, cycle))
@@ -103,7 +111,7 @@ class Replay:
         for column in ("timestamp", "label_timestamp"):
             if column in table.column_names:
                 old = table[column].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-                since = pc.divide(pc.add(old, cycle * CYCLE - self._anchor).cast(pa.float64()), self._speed)
+                since = pc.divide(pc.add(old, cycle * self._times.cycle - self._anchor).cast(pa.float64()), self._speed)
                 new = pc.add(since.cast(pa.int64(), safe=False), self._start).cast(pa.timestamp("us", "UTC"))
                 table = table.set_column(table.column_names.index(column), column, new)
         if cycle:
@@ -146,12 +154,11 @@ def configuration(example: Path, folder: Path, speed: float) -> Path:
     text = (example / "model-exporter.yml").read_text(encoding="utf-8")
     if speed != 1:
         text = text.replace("    drift:\n", _CONSTANTS)
-        for length in ("24h", "7d"):
-            seconds = {"24h": 86400, "7d": 604800}[length] / speed
+        for length in ("24h", "7d", "28d"):
+            seconds = parse(length) / speed
             text = text.replace(length, show(max(round(seconds / 60), 2) * 60))
-        text = text.replace("bucket: 5m", "bucket: 1m").replace(
-            "data_delay: 6h", f"data_delay: {show(max(21600 / speed, 300))}"
-        )
+        text = re.sub("bucket: .*", "bucket: 1m", text)
+        text = text.replace("data_delay: 6h", f"data_delay: {show(max(21600 / speed, 300))}")
     path = folder / "model-exporter.yml"
     path.write_text(text, encoding="utf-8")
     return path
@@ -173,9 +180,10 @@ def missing_secrets(config: Path) -> list[str]:
 class Servers:
     """Prometheus and Alertmanager beside the exporter, with the shipped configuration, where they are installed."""
 
-    def __init__(self, folder: Path, exporter: str):
+    def __init__(self, folder: Path, exporter: str, lookback: float = 300.0):
         self._folder = folder
         self._exporter = exporter
+        self._lookback = lookback
         self._running: list[tuple[subprocess.Popen[bytes], IO[bytes]]] = []
 
     def start(self) -> list[str]:
@@ -213,6 +221,8 @@ class Servers:
                         prometheus,
                         "--config.file=prometheus.yml",
                         f"--storage.tsdb.path={self._folder / 'prometheus-data'}",
+                        "--storage.tsdb.retention.time=400d",
+                        f"--query.lookback-delta={show(self._lookback)}",
                         "--web.listen-address=127.0.0.1:9090",
                     ],
                     self._folder / "prometheus",
@@ -248,7 +258,7 @@ class Servers:
 class Stage:
     """The demo's folder: log, configuration, store; gone afterwards unless the user named one."""
 
-    def __init__(self, wanted: Path | None, speed: float):
+    def __init__(self, wanted: Path | None, speed: float, example: Example = FLIGHTS):
         self.folder = wanted or Path(tempfile.mkdtemp(prefix="model-exporter-demo-"))
         self._temporary = wanted is None
         log_folder = self.folder / "log"
@@ -258,11 +268,11 @@ class Stage:
             for old in ("log", "model-exporter.db", "model-exporter.db-wal", "model-exporter.db-shm"):
                 path = self.folder / old
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        for old in ("prometheus", "alertmanager"):
+        for old in ("prometheus", "alertmanager", "past"):
             shutil.rmtree(self.folder / old, ignore_errors=True)
-        example = share("examples") / "flights"
-        self.replay = Replay(example, log_folder, int(time.time() * SECOND), speed)
-        self.config = configuration(example, self.folder, speed)
+        self.start = int(time.time() * SECOND)
+        self.replay = Replay(example.folder, log_folder, self.start, speed, times=example)
+        self.config = configuration(example.folder, self.folder, speed)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self.replay.follow, args=(self._stop,), daemon=True)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 
 import pyarrow as pa
@@ -18,7 +18,7 @@ from exporter.buckets import Deltas, merged
 from exporter.evaluate.performance import bounds
 from exporter.evaluate.views import View, rows
 from exporter.ledger import Limits
-from exporter.profile.batch import read_labels, read_log
+from exporter.profile.batch import known_by, read_labels, read_log
 from exporter.readings import Readings
 from exporter.reference import fit
 from exporter.rows import SECOND
@@ -33,13 +33,24 @@ from exporter.windows import Windows, frames
 
 log = logging.getLogger("exporter.ingest")
 Groups = Iterable[tuple[str, Iterator[Chunk]]]  # chunks by path
+# Source, its patterns, how far each of its paths was read, columns that stay text, rows at once -> what is new.
+Feed = Callable[[str, tuple[str, ...], Mapping[str, str], tuple[str, ...], int], Iterator[Chunk]]
+
+
+def _new(
+    _source: str, patterns: tuple[str, ...], seen: Mapping[str, str], text: tuple[str, ...], at_once: int
+) -> Iterator[Chunk]:
+    return files.read_new(patterns, seen, text, at_once)
 
 
 class Ingest:
     """The rows of one model, up to now."""
 
-    def __init__(self, model: Model, store: Store, retention: float, task: Task, replay: bool = False):
+    def __init__(
+        self, model: Model, store: Store, retention: float, task: Task, replay: bool = False, feed: Feed | None = None
+    ):
         self.model = model
+        self._feed = feed or _new
         self.version = model.version if isinstance(model.version, str) else None
         self.sources = {name: SourceRecord() for name, _ in _sources(model)}
         self.baseline: Baseline | None = None
@@ -195,7 +206,7 @@ class Ingest:
         else:
             if not files.paths(spec.files):
                 errors[", ".join(spec.files)] = "no file matches"
-            chunks = files.read_new(spec.files, seen, baseline.schema.text, self._at_once(baseline))
+            chunks = self._feed(source, spec.files, seen, baseline.schema.text, self._at_once(baseline))
             groups = groupby(chunks, key=lambda chunk: chunk.path)
         for path, group in groups:
             try:
@@ -244,6 +255,8 @@ class Ingest:
         try:
             if source == "labels":
                 labels = read_labels(model, baseline.schema, table)
+                if limits.replay:
+                    labels = known_by(labels, limits.now)
                 ledger.add_labels(tx, model.name, self.version or "", baseline, labels)
                 return {}
             log_rows = read_log(model, baseline.schema, table, baseline.segments)

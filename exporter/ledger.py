@@ -54,12 +54,11 @@ def add_log(tx: Transaction, model: str, baseline: Baseline, log: Log, limits: L
     A row that comes again may bring its label: that is remembered for `settle_labels`.
     """
     happened = log.timestamp < limits.now * SECOND if limits.replay else np.ones(len(log.timestamp), np.bool_)
-    kept = _new_rows(tx, model, log)
+    kept = _new_rows(tx, model, log, happened)
     rejected = Counter(log.rejected)
-    rejected["duplicate"] = int((~kept).sum())
+    rejected["duplicate"] = int((happened & ~kept).sum())
     notes = _notes(baseline, log)
     tx.add_pending(model, _own_labels(log, notes, np.flatnonzero(happened & ~kept)))
-    kept &= happened
     kept = _in_time(log.timestamp, limits, kept, rejected)
     _count_rejected(tx, model, log.version, rejected)
     rows = np.flatnonzero(kept)
@@ -131,12 +130,14 @@ def _store(tx: Transaction, model: str, deltas: Deltas, zone: str) -> None:
     tx.mark_days(model, [(version, day) for (version, _), day in zip(whole, days, strict=True)])
 
 
-def _new_rows(tx: Transaction, model: str, log: Log) -> np.ndarray:
-    kept = np.ones(len(log.timestamp), np.bool_)
+def _new_rows(tx: Transaction, model: str, log: Log, happened: np.ndarray) -> np.ndarray:
+    """Say which of the rows that have happened are the first with their id."""
+    kept = happened.copy()
     if log.ids is None:
         return kept
     known = tx.known_ids(model, log.ids)
-    for row, name in enumerate(log.ids):
+    for row in np.flatnonzero(happened).tolist():
+        name = log.ids[row]
         if name in known:
             kept[row] = False
         known.add(name)

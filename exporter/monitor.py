@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from exporter import tasks
+from exporter import problems, tasks
 from exporter.baseline import Baseline
 from exporter.catalogue.family import TASKS
 from exporter.collector import Board
@@ -23,7 +23,7 @@ from exporter.evaluate.performance import performance
 from exporter.evaluate.serving import serving
 from exporter.evaluate.trend import trend
 from exporter.evaluate.views import Found, View
-from exporter.ingest import Ingest
+from exporter.ingest import Feed, Ingest
 from exporter.quality import quality
 from exporter.readings import Readings
 from exporter.settings import Model
@@ -63,19 +63,21 @@ class Monitor:
         interval: float,
         replay: bool = False,
         results: float = 400 * 86_400.0,
+        feed: Feed | None = None,
     ):
         self.model = model
         self._board = board
         self.interval = interval
         self.tasks = {name: Task() for name in TASKS if name not in OPTIONAL or OPTIONAL[name](model)}
-        self._ingest = Ingest(model, store, retention, self.tasks["ingest"], replay)
+        self._ingest = Ingest(model, store, retention, self.tasks["ingest"], replay, feed)
         self._days = Days(model, store, results)
-        self._rows = WholeRows(store)
+        self._rows = WholeRows(store, always=replay)
         self._told = Readings()  # of the days
         self._told_of: tuple[object, ...] = ()
         self.states: dict[tuple[str, str, str], str] = {}
         self.notes: dict[str, str] = {}
         self._results: dict[tuple[str, str], Readings] = {}
+        self.since: dict[problems.Key, problems.Seen] | None = None  # what is wrong, since when; None before a run
 
     @property
     def baseline(self) -> Baseline | None:
@@ -106,6 +108,7 @@ class Monitor:
         results[self.model.name, "ingest"] = self._ingest.describe(views)
         results[self.model.name, "states"] = self._of_states()
         self._results = results | self._of_tasks()
+        self.since = problems.since(self.since, problems.find(self.results(), now), now)
         self._board.publish(self._results)
         return all(task.success for task in self.tasks.values())
 

@@ -124,6 +124,14 @@ def read_labels(model: Model, schema: Schema, table: pa.Table) -> Labels:
     )
 
 
+def known_by(labels: Labels, moment: float) -> Labels:
+    """Return the labels that are known at a moment (Unix seconds); one without a time always is."""
+    kept = labels.label_time <= moment * SECOND  # NO_TIME is before all times
+    ids = [name for name, keep in zip(labels.ids, kept.tolist(), strict=True) if keep]
+    table = labels.table.filter(pa.array(kept))
+    return Labels(ids, labels.label[kept], labels.label_time[kept], labels.rejected, table)
+
+
 def read_batch(model: Model, schema: Schema, table: pa.Table, own: bool = False) -> Batch:
     """Read outputs, and features when they are asked for; a column that is not there is missing in every row.
 

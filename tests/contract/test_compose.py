@@ -13,7 +13,11 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from exporter.backfill.command import SCRAPED
 from exporter.cli import parser
+from exporter.duration import parse, show
+from exporter.past import LENGTH, step_at
+from exporter.rows import SECOND
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -201,3 +205,19 @@ def test_builder_gets_everything_the_wheel_is_made_of() -> None:
     assert lines[0] == "*", "an allow list: what is not named stays out"
     allowed = [PurePosixPath(line[1:]) for line in lines if line.startswith("!")]
     assert [path for path in sorted(needed) if not any(PurePosixPath(path).is_relative_to(a) for a in allowed)] == []
+
+
+def test_past_is_loaded_as_it_is_scraped() -> None:
+    """Into the volume of Prometheus, under the name by which Prometheus scrapes the exporter, with its programs."""
+    history = parser().parse_args(SERVICES["history"]["command"])
+    jobs = {job["job_name"]: job for job in load("prometheus/prometheus.compose.yml")["scrape_configs"]}
+    (target,) = jobs[SCRAPED["job"]]["static_configs"][0]["targets"]
+    assert f"{history.listen[0]}:{history.listen[1]}" == target
+    flags = SERVICES["prometheus"]["command"]
+    assert f"--storage.tsdb.path={history.history_only}" in flags
+    assert f"prometheus-data:{history.history_only}" in SERVICES["history"]["volumes"]
+    assert f"--query.lookback-delta={show(step_at(1.0))}" in flags
+    assert instruction("COPY --from=prometheus") == ["/bin/prometheus /bin/promtool /usr/local/bin/"]
+    assert f"FROM {SERVICES['prometheus']['image']} AS prometheus" in DOCKERFILE
+    (kept,) = [flag.partition("=")[2] for flag in flags if flag.startswith("--storage.tsdb.retention.time")]
+    assert parse(kept) > LENGTH / SECOND

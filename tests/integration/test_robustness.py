@@ -509,7 +509,8 @@ BAD_COLUMNS: dict[str, tuple[Change, str, dict[str, float], tuple[str, ...]]] = 
 }
 # Corrected or counted across all features by definition, so one feature changes them.
 ACROSS = {
-    *("model_feature_drift_p_value", "model_drifted_features_ratio"),
+    *("model_feature_drift_p_value", "model_drifted_features_ratio", "model_segment_drift_score"),
+    "model_quality_checks_failed",
     *("model_feature_moving_drift_p_value", "model_moving_drifted_features_ratio"),
 }
 

@@ -23,7 +23,7 @@ from exporter.catalogue import FAMILIES
 from exporter.cli import main, parser
 from tests.integration.small import DAY, NOON, model, write_all, write_config
 
-COMMANDS = ("serve", "check", "run", "demo")
+COMMANDS = ("serve", "check", "run", "init", "backfill", "report", "demo")
 AT = datetime.fromtimestamp(NOON, UTC).isoformat()
 LATER = ("model_task_last_duration_seconds", "model_task_duration_seconds", "model_source_read_seconds")
 
@@ -114,6 +114,9 @@ def test_help_of_each_command(command: str, capsys: pytest.CaptureFixture[str]) 
         "serve": ["--config.file", "--web.listen-address", "--web.enable-lifecycle"],
         "check": ["--config.file", "--format"],
         "run": ["--config.file", "--model", "--at", "--format"],
+        "backfill": ["--config.file", "--from", "--to", "--step", "--output", "--label", "--blocks", "--rules"],
+        "init": ["--reference", "--predictions", "--labels", "--name"],
+        "report": ["--config.file", "--model", "--at", "--format", "--output"],
         "demo": ["--speed", "--web.listen-address"],
     }[command]
     for flag in (*wanted, "--log.level", "--log.format"):

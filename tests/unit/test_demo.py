@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -16,10 +18,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from exporter import demo
+from exporter import demo, past
+from exporter.cli import parser
 from exporter.config import load
 from exporter.consistency import not_computed
-from exporter.demo import CYCLE, HISTORY, Replay, Servers, Stage, anchor_of, configuration, share
+from exporter.demo import HISTORY, Replay, Servers, Stage, anchor_of, configuration
+from exporter.examples import EXAMPLES, FLIGHTS, share
 
 pytestmark = pytest.mark.filterwarnings("error")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "flights"
@@ -122,8 +126,8 @@ def test_log_goes_on_after_its_end(folder: Path) -> None:
     for row in again:
         one, slash, cycle = row["request_id"].rpartition("/")
         assert (slash, cycle) == ("/", "1")
-        assert when(row) - SHIFT - times[one] == CYCLE
-    assert CYCLE % (7 * DAY) == 0
+        assert when(row) - SHIFT - times[one] == FLIGHTS.cycle
+    assert FLIGHTS.cycle % (7 * DAY) == 0
     ids = [row["request_id"] for row in found]
     assert len(ids) == len(set(ids))
     moments = sorted(when(row) for row in found)
@@ -298,3 +302,57 @@ def test_server_that_ignores_its_end_is_killed(tmp_path: Path, monkeypatch: pyte
     ((process, _),) = servers._running
     servers.stop()
     assert process.poll() == -9
+
+
+# --- the past ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_are_whole(name: str, tmp_path: Path) -> None:
+    """Each has a log around its moment, and a configuration that `demo` can run at any speed."""
+    example = EXAMPLES[name]
+    start = START + 3 * 3600 * SECOND
+    assert (anchor_of(start, example) - start) % DAY == 0
+    replay = Replay(example.folder, tmp_path / "log", start, 1.0, times=example)
+    assert replay.advance(start + 3 * 3600 * SECOND) > 0
+    times = micros(pq.read_table(tmp_path / "log" / "predictions" / "history.parquet")["timestamp"])
+    assert start - HISTORY <= min(times) < max(times) < start
+    for speed in (1.0, 60.0):
+        (model,) = load(configuration(example.folder, tmp_path, speed)).config.models
+        assert len({window.seconds for window in model.windows}) == 2
+
+
+@pytest.mark.parametrize("speed", [1.0, 60.0])
+def test_past_ends_where_the_demo_begins(tmp_path: Path, speed: float) -> None:
+    """On the same clock: its log, its range and the labels of the scrape."""
+    stage = Stage(tmp_path / "demo", speed)
+    try:
+        made = past.prepare(stage, speed, "127.0.0.1:1234", tmp_path / "data")
+    finally:
+        stage.close()
+    given = made.command[made.command.index("backfill") :]
+    parsed = parser().parse_args(given)
+    assert parsed.end == stage.start // SECOND
+    span = past.LENGTH / SECOND / speed
+    assert span - made.step < parsed.end - parsed.start <= span
+    assert parsed.label == ["instance=127.0.0.1:1234"]
+    log = pq.read_table(stage.folder / "past" / "log" / "predictions" / "history.parquet")
+    times = micros(log["timestamp"])
+    assert parsed.start - 7 * 86400 / speed > min(times) / SECOND
+    assert parsed.end - 86400 / speed < max(times) / SECOND < parsed.end
+    assert load(parsed.config).config.models[0].name == "flights-delay"
+
+
+def test_past_is_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second start of a stack finds it there; one that failed is tried again."""
+    codes = iter([1, 0])
+    monkeypatch.setattr(past.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], next(codes)))
+    stage = Stage(tmp_path / "demo", 1.0)
+    (tmp_path / "data").mkdir()
+    try:
+        assert [past.load_once(stage, 1.0, "exporter:9877", tmp_path / "data") for _ in range(1)] == [1]
+        shutil.rmtree(stage.folder / "past")
+        assert past.load_once(stage, 1.0, "exporter:9877", tmp_path / "data") == 0
+        assert past.load_once(stage, 1.0, "exporter:9877", tmp_path / "data") == 0
+    finally:
+        stage.close()

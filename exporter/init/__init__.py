@@ -1,0 +1,1 @@
+"""A first configuration, guessed from the files."""
