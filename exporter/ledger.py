@@ -73,7 +73,8 @@ def add_log(tx: Transaction, model: str, baseline: Baseline, log: Log, limits: L
     labelled = usable(baseline.bins, outcomes) & kept & in_time
     where = Where(log.version, bucket, log.slices, rows)
     deltas = counted(baseline, log.batch, where, _placed_outcomes(baseline, outcomes, labelled))
-    groups = {name for row in rows.tolist() if log.group is not None and (name := log.group[row]) is not None}
+    ranked = () if log.group is None else (log.group[row] for row in rows.tolist())
+    groups = {name for name in ranked if name is not None}
     before = rankings.counted(tx, model, baseline, groups)
     _remember(tx, model, log, notes, rows, bucket, labelled)
     rankings.note_starts(tx, model, groups)

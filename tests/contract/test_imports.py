@@ -190,7 +190,7 @@ def test_the_plan_is_of_this_house() -> None:
 def test_the_graph_is_real() -> None:
     """A few imports that are known to be there, one of them inside of a function."""
     assert {"ledger", "store", "sources.files"} <= GRAPH["ingest"]
-    assert {"demo", "service", "web.app"} <= GRAPH["cli"]
+    assert {"drill", "service", "web.app"} <= GRAPH["cli"]
     assert sum(map(len, GRAPH.values())) > 80
 
 
