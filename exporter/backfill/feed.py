@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from exporter.rows import NO_TIME, SECOND, Ints, times
 from exporter.settings import Model
 from exporter.sources.files import Chunk, read_new
+from exporter.sources.parquet import whole
 
 _SLICE_SECONDS = 86_400
 _STEP = "model_exporter_step"
@@ -107,7 +108,8 @@ class Feed:
             if chunk.unread:
                 unread[chunk.path] = unread.get(chunk.path, 0) + chunk.unread
             if chunk.table is not None and len(chunk.table) and good:
-                self._write(folder, number, chunk.path, chunk.table, self._steps(source, chunk.table))
+                table = whole(chunk.table)
+                self._write(folder, number, chunk.path, table, self._steps(source, table))
         if good:
             (folder / "cut.json").write_text(json.dumps(unread), encoding="utf-8")
 

@@ -96,3 +96,8 @@ class Rows:
             whole[whole] = chosen
             chosen = whole
         return Rows(self._file, self._groups, self._rows, chosen)
+
+
+def whole(rows: Table) -> pa.Table:
+    """Return all columns at once."""
+    return rows if isinstance(rows, pa.Table) else pa.table({name: rows[name] for name in rows.column_names})
