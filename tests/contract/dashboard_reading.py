@@ -25,12 +25,6 @@ ALERT_LABELS = {
     "severity",
     *(label for family in FAMILIES.values() for label in family.labels),
 }
-# Recorded by rules that are built beside this.
-COMING: dict[str, set[str]] = {
-    "kpi:model_business_kpi_value:band_lower4w": {"job", "model", "window", "kpi", "unit"},
-    "kpi:model_business_kpi_value:band_upper4w": {"job", "model", "window", "kpi", "unit"},
-    "quantile:model_serving_latency_seconds:band_upper4w": {"job", "model", "window", "quantile"},
-}
 # Series of Prometheus itself and of its Python client, with their own labels.
 OTHERS: dict[str, set[str]] = {
     "ALERTS": SCRAPED | ALERT_LABELS,
@@ -52,7 +46,7 @@ OTHERS: dict[str, set[str]] = {
 
 def known_series() -> dict[str, set[str] | None]:
     """Every name that a query may ask for, with its labels; None where a rule decides the labels."""
-    known: dict[str, set[str] | None] = OTHERS | COMING
+    known: dict[str, set[str] | None] = dict(OTHERS)
     for family in FAMILIES.values():
         labels = SCRAPED | set(family.labels)
         if family.kind == "histogram":
