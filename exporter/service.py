@@ -228,7 +228,7 @@ class Service:
         for reason, count in self.board.dropped.items():
             out.put("model_exporter_series_dropped_total", reason, value=count)
         out.put("model_exporter_store_bytes", value=self._store_bytes)
-        out.put("model_exporter_leader", value=self.leads)
+        out.put("model_exporter_leader", str(self.shard.index), value=self.leads)
         return out
 
     def status(self) -> dict[str, Any]:

@@ -68,5 +68,9 @@ FAMILIES: tuple[Family, ...] = (
         "counter",
     ),
     Family("model_exporter_store_bytes", (), "Size of the store, in bytes."),
-    Family("model_exporter_leader", (), "1 if this exporter runs the tasks, 0 if it waits for another one."),
+    Family(
+        "model_exporter_leader",
+        ("shard",),
+        "1 if this exporter runs the tasks of its shard, 0 if it waits for another one.",
+    ),
 )

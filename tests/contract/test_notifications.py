@@ -191,6 +191,7 @@ STALE = {"alertname": "ModelDataStale", "severity": "warning", **OF_MODEL}
 UNREAD = {"alertname": "ModelSourceDown", "severity": "warning", **OF_MODEL, "source": "predictions"}
 MEASURED = {"alertname": "ModelPerformanceLow", "severity": "critical", **OF_WINDOW, "metric": "f1"}
 ESTIMATED = {"alertname": "ModelEstimatedPerformanceLow", "severity": "warning", **OF_WINDOW, "metric": "f1"}
+NO_LEADER = {"alertname": "ModelExporterNoLeader", "severity": "critical", "job": "j"}
 CONCEPT = {"alertname": "ModelConceptDriftDetected", "severity": "warning", **OF_MODEL, "model_version": "1"}
 
 
@@ -253,7 +254,10 @@ CONCEPT = {"alertname": "ModelConceptDriftDetected", "severity": "warning", **OF
         (MEASURED, ESTIMATED, True),
         (MEASURED, {**ESTIMATED, "metric": "auc"}, False),
         (ESTIMATED, MEASURED, False),
-        ({"alertname": "ModelExporterNoLeader", "severity": "critical", "scope": "job", "job": "j"}, FEATURE, True),
+        ({**NO_LEADER, "scope": "job"}, FEATURE, True),
+        ({**NO_LEADER, "scope": "shard", "shard": "1"}, FEATURE, False),
+        ({**NO_LEADER, "scope": "job"}, {**NO_LEADER, "scope": "shard", "shard": "1"}, True),
+        ({**NO_LEADER, "scope": "shard", "shard": "1"}, {**NO_LEADER, "scope": "job"}, False),
     ],
 )  # fmt: skip
 def test_cause_mutes_consequence_and_nothing_else(source: Labels, target: Labels, muted: bool) -> None:

@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from exporter.catalogue import FAMILIES
+from tests.contract.dashboard_reading import BOARDS
 from tests.contract.rules_reading import (
     ALERTS,
     CASES,
@@ -93,8 +95,38 @@ def test_alert_says_what_a_person_needs(rule: dict[str, Any]) -> None:
     assert "{{" not in notes["summary"], "one sentence for all alerts of a group"
     assert notes["summary"][0].isupper() and notes["summary"].endswith(".")
     assert notes["runbook_url"] == RUNBOOK_URL + name.lower()
-    assert re.match(r"http://localhost:3000/d/model-[a-z]+(\?var-model=|$)", notes["dashboard_url"])
     assert "for" in rule or name == "Watchdog"
+
+
+# Where an alert leads to, by its name; what is not here leads to the dashboard of its model.
+BOARD_OF = {
+    r"ModelExporter\w+|Watchdog|ModelTask\w+|ModelSourceDown": "model-exporter",
+    r"ModelDataStale": "model-quality",
+    r"ModelFeature\w+": "model-feature",
+    r"ModelBusinessKpi\w+": "model-business",
+}
+# Variables of dashboards that are labels of alerts.
+VARIABLES = {"model": "model", "model_version": "version", "window": "window", "feature": "feature"}
+VARIABLES |= {"segment": "segment", "kpi": "kpi", "metric": "metric"}
+
+
+@each_alert
+def test_alert_opens_the_dashboard_on_what_it_is_about(rule: dict[str, Any]) -> None:
+    """Every label that the dashboard can choose by is chosen, and nothing else."""
+    name = rule["alert"]
+    uid = next((board for pattern, board in BOARD_OF.items() if re.fullmatch(pattern, name)), "model-detail")
+    chosen = {each["name"] for each in BOARDS[uid]["templating"]["list"]}
+    fired = [
+        (alert["exp_labels"], urlsplit(alert["exp_annotations"]["dashboard_url"]))
+        for _, case in CASES
+        for alert in case.get("exp_alerts", [])
+        if case["alertname"] == name and fixed(rule).items() <= alert["exp_labels"].items()
+    ]
+    assert fired
+    for labels, url in fired:
+        assert url.path == f"/d/{uid}"
+        wanted = {f"var-{VARIABLES[key]}": [value] for key, value in labels.items() if VARIABLES.get(key) in chosen}
+        assert parse_qs(url.query) == wanted
 
 
 @each_alert

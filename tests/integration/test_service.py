@@ -194,6 +194,7 @@ def test_shards_watch_each_model_once(tmp_path: Path) -> None:
         until(lambda service=service: not service.unready())
         page = samples(service.board.page(openmetrics=False, compressed=False).body.decode())
         own.append({dict(labels)["model"] for name, labels in page if name == "model_task_interval_seconds"})
+        assert [dict(labels) for name, labels in page if name == "model_exporter_leader"] == [{"shard": f"{index}"}]
         assert service.stop(10)
     assert own[0] | own[1] == set(names)
     assert not own[0] & own[1]

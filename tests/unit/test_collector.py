@@ -181,13 +181,13 @@ def test_numbers_come_back_to_the_last_bit(value: float) -> None:
 def test_text_of_each_kind() -> None:
     """A gauge, a counter and a histogram, word for word, in both formats."""
     readings = Readings()
-    readings.put("model_exporter_leader", value=1)
+    readings.put("model_exporter_leader", "0", value=1)
     readings.put("model_predictions_total", "m", "1", value=3)
     readings.put_histogram(HISTOGRAM, "m", "drift", bounds=(0.5,), counts=(2, 1), total=1.25)
     families = {name: FAMILIES[name] for name in readings}
     shown = {name: encode_family(family, readings[name]).lines for name, family in families.items()}
     assert shown == {
-        "model_exporter_leader": "model_exporter_leader 1.0\n",
+        "model_exporter_leader": 'model_exporter_leader{shard="0"} 1.0\n',
         "model_predictions_total": 'model_predictions_total{model="m",model_version="1"} 3.0\n',
         HISTOGRAM: 'model_task_duration_seconds_bucket{model="m",task="drift",le="0.5"} 2\n'
         'model_task_duration_seconds_bucket{model="m",task="drift",le="+Inf"} 3\n'
@@ -272,7 +272,7 @@ def test_promtool_would_find_something(need_tool: Callable[[str], str]) -> None:
 def mixed() -> Board:
     board = Board()
     exporter = Readings()
-    exporter.put("model_exporter_leader", value=1)
+    exporter.put("model_exporter_leader", "0", value=1)
     board.own(lambda: exporter)
     for model in ("a", "b"):
         board.publish({owner("drift", model): some(1, model=model)})

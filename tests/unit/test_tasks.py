@@ -109,7 +109,7 @@ def test_readings_know_their_labels() -> None:
 def test_what_has_no_value_is_left_out(value: float | None) -> None:
     """No NaN on the page: an alert would never fire on it."""
     out = Readings()
-    out.put("model_exporter_leader", value=value)
+    out.put("model_exporter_leader", "0", value=value)
     assert out == {}
     assert out.series() == 0
 
@@ -117,12 +117,12 @@ def test_what_has_no_value_is_left_out(value: float | None) -> None:
 def test_readings_add_up() -> None:
     """Of two tasks, family by family."""
     one, two = Readings(), Readings()
-    one.put("model_exporter_leader", value=True)
-    two.put("model_exporter_leader", value=0)
+    one.put("model_exporter_leader", "0", value=True)
+    two.put("model_exporter_leader", "0", value=0)
     two.put("model_exporter_store_bytes", value=5)
     one.extend(two)
     assert one == {
-        "model_exporter_leader": [Reading((), 1.0), Reading((), 0.0)],
+        "model_exporter_leader": [Reading(("0",), 1.0), Reading(("0",), 0.0)],
         "model_exporter_store_bytes": [Reading((), 5.0)],
     }
     assert one.series() == 3
