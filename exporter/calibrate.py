@@ -17,15 +17,16 @@ from exporter.profile.counts import Counts
 from exporter.profile.model import Bins, ModelBins
 from exporter.profile.numeric import NumericBins
 from exporter.profile.outcome import ClassBins
-from exporter.rows import Floats, Ints
+from exporter.rows import Bools, Floats, Ints
 from exporter.segments import ALL
 from exporter.settings import Model
 
-WAY = 2  # of learning; another number learns again from a reference whose thresholds are stored
+WAY = 3  # of learning; another number learns again from a reference whose thresholds are stored
 DAY = 86_400
 WEEK = 7 * DAY
 _SERIES = 240  # resampled windows of each length; weeks of the reference's own days follow each other
 _BLOCK = 7
+_WEEKS = 4  # that a reference has days for, from which on resampled weeks have their weekdays
 _SEED = 20131231
 _MOST_CELLS = 256  # cells of a number that sizes are learned from: Kolmogorov-Smirnov is exact to 1/256
 ALIKE = 2.5  # days in a row that resemble each other (the weather's rhythm)
@@ -92,15 +93,22 @@ def lag_of(window: int, against: str) -> int | None:
     return WEEK if against == WEEK_AGO and window < WEEK else None
 
 
-def calibrations(model: Model, bins: ModelBins, units: Units, segments: Mapping[str, Units] | None = None) -> Learned:
+def calibrations(
+    model: Model,
+    bins: ModelBins,
+    units: Units,
+    segments: Mapping[str, Units] | None = None,
+    days: Sequence[int] | None = None,
+) -> Learned:
     """Learn thresholds from the reference's profile per unit of time; a plan without enough units is left out.
 
     segments: segment -> the same units in the same order, with that segment's rows only (none: an empty profile). They
-    are compared with the reference alone, and share one height and half of the budget. A window needs 14 units and
-    twice its length; against a moving baseline 14 pairs and four times its length.
+    are compared with the reference alone, and share one height and half of the budget. days: the number of each unit
+    of a day; None: they follow each other without a gap. A window needs 14 units and twice its length; against a moving
+    baseline 14 pairs and four times its length.
     """
     kept = {unit: whole(own) for unit, own in units.items()}
-    plans = list(_plans(model, {unit: len(own) for unit, own in kept.items()}))
+    plans = list(_plans(model, {unit: numbered(own, unit, days) for unit, own in kept.items()}))
     series = {name: _series(model, bins, own, kept, plans) for name, own in {ALL: units, **(segments or {})}.items()}
     found: dict[tuple[str, str], dict[str, Calibration]] = {}
     for number, plan in enumerate(plans):
@@ -122,12 +130,13 @@ def budget_parts(model: Model) -> dict[str, float]:
     return {name: weight / sum(weights.values()) for name, weight in weights.items()}
 
 
-def _plans(model: Model, counts: Mapping[int, int]) -> Iterator[Plan]:
+def _plans(model: Model, numbers: Mapping[int, Ints]) -> Iterator[Plan]:
     for window in model.windows:
         unit = units_of(window.seconds)
-        count = counts.get(unit, 0)
+        own = numbers.get(unit, np.arange(0))
+        count = len(own)
         for against in model.drift.baselines:
-            pairs = _resampled(window.seconds // unit, count) if against == REFERENCE else None
+            pairs = _resampled(window.seconds // unit, own) if against == REFERENCE else None
             lag = lag_of(window.seconds, against)
             if lag is not None:
                 pairs = _consecutive(window.seconds // unit, lag // unit, count)
@@ -141,19 +150,58 @@ def whole(units: Sequence[Counts]) -> list[int]:
     return [number for number, count in enumerate(rows.tolist()) if count * 4 >= np.median(rows)]
 
 
+def numbered(kept: Sequence[int], unit: int, days: Sequence[int] | None) -> Ints:
+    """Return the number of each kept unit: its local day, or what place it has."""
+    return np.array(kept if days is None or unit != DAY else [days[place] for place in kept], np.int64)
+
+
 def sequence(units: int) -> Ints:
-    """Return the resampled order of units: runs of a week, from anywhere in the reference, one after the other."""
+    """Return the resampled order of units: runs of seven, from anywhere in the reference, one after the other."""
     random = np.random.default_rng(_SEED)
     starts = random.integers(units, size=_SERIES // _BLOCK + 1)
     return (starts[:, None] + np.arange(_BLOCK)).ravel()[:_SERIES] % units
 
 
-def _resampled(steps: int, count: int) -> Pairs | None:
+def windows_of(steps: int, days: Ints) -> Ints:
+    """Return resampled windows of so many units in time order, T x units of each.
+
+    days: number of each unit. Windows of days from a reference of four weeks or more are calendar ones (`_weeks`); a
+    weekday without any days (the shop is closed) is left out of them, too.
+    """
+    weekdays = np.bincount(days % _BLOCK, minlength=_BLOCK)
+    open_ = weekdays * 4 >= np.median(weekdays[weekdays > 0])
+    if steps > 1 and len(days) >= _WEEKS * open_.sum() and weekdays[open_].min() > 1:
+        order, steps = _weeks(days, open_), max(round(steps * open_.sum() / _BLOCK), 1)
+    else:
+        order = sequence(len(days))
+    return np.array([order[end - steps : end] for end in range(steps, len(order) + 1)])
+
+
+def _weeks(days: Ints, open_: Bools) -> Ints:
+    """Return a resampled order of days in which weekdays follow each other as they do in time.
+
+    Runs of a week that all begin with one weekday: the reference's weeks, shuffled, again and again. A day that is not
+    there is that of the same weekday nearest to it, either one where two are.
+    """
+    random = np.random.default_rng(_SEED)
+    phase = random.integers(_BLOCK)
+    weeks = np.unique((days[open_[days % _BLOCK]] - phase) // _BLOCK)
+    runs = _SERIES // int(open_.sum()) + 1
+    drawn = np.concatenate([random.permutation(weeks) for _ in range(-(-runs // len(weeks)))])[:runs]
+    calendar = (phase + drawn[:, None] * _BLOCK + np.arange(_BLOCK)).ravel()
+    calendar = calendar[open_[calendar % _BLOCK]][:_SERIES]
+    away = np.abs(days - calendar[:, None] + random.uniform(-0.5, 0.5, (len(calendar), 1)))
+    away[days % _BLOCK != calendar[:, None] % _BLOCK] = np.inf
+    found: Ints = away.argmin(axis=1)
+    return found
+
+
+def _resampled(steps: int, days: Ints) -> Pairs | None:
     """Return resampled windows against all units but their own."""
+    count = len(days)
     if count < max(LEAST_UNITS, 2 * steps):
         return None
-    order = sequence(count)
-    windows = np.array([order[end - steps : end] for end in range(steps, len(order) + 1)])
+    windows = windows_of(steps, days)
     times = np.zeros((len(windows), count))
     np.add.at(times, (np.arange(len(windows))[:, None], windows), 1.0)
     different, which = np.unique(times, axis=0, return_inverse=True)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import special
 
-from exporter.calibrate import ALIKE, DAY, budget_parts, matrix, sequence, units_of, whole
+from exporter.calibrate import ALIKE, DAY, budget_parts, matrix, numbered, units_of, whole, windows_of
 from exporter.drift.calibration import LEAST_UNITS
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.counts import Counts
@@ -143,16 +143,22 @@ def _rare(largest: Floats, rows: Floats, rate: float, units: int) -> float:
     return float(special.expit(sizes.mean() + height * spread))
 
 
-def learn_windows(model: Model, bins: ModelBins, units: Mapping[int, Sequence[Counts]]) -> dict[str, QualityBounds]:
-    """Learn the bounds of each window that the reference has enough units for, within their part of the budget."""
+def learn_windows(
+    model: Model, bins: ModelBins, units: Mapping[int, Sequence[Counts]], days: Sequence[int] | None = None
+) -> dict[str, QualityBounds]:
+    """Learn the bounds of each window that the reference has enough units for, within their part of the budget.
+
+    days: as in `calibrate.calibrations`.
+    """
     found = {}
     rate = min(model.drift.threshold.false_alarms.values())
     for window in model.windows:
         unit = units_of(window.seconds)
-        own = [units[unit][i] for i in whole(units[unit])] if unit in units else []
+        kept = whole(units[unit]) if unit in units else []
+        own = [units[unit][place] for place in kept]
         steps = window.seconds // unit
         if len(own) >= max(LEAST_UNITS, 2 * steps):
-            shares, rows = resampled(bins, own, steps, model.drift.min_rows)
+            shares, rows = resampled(bins, own, windows_of(steps, numbered(kept, unit, days)), model.drift.min_rows)
             allowed = rate * budget_parts(model)["quality"] * unit / len(model.windows)
             found[window.name] = learn(shares, rows, allowed, max(len(own) * unit // DAY, 1))
     return found
@@ -183,14 +189,14 @@ def _climbed_at_most(largest: Floats, times: float) -> float:
     return low
 
 
-def resampled(bins: ModelBins, units: Sequence[Counts], steps: int, min_rows: int) -> tuple[dict[Key, Floats], Floats]:
-    """Return the share per (feature, check), and the rows, of each resampled window of so many units.
+def resampled(
+    bins: ModelBins, units: Sequence[Counts], windows: Ints, min_rows: int
+) -> tuple[dict[Key, Floats], Floats]:
+    """Return the share per (feature, check), and the rows, of each resampled window (T x units of each).
 
     What only the window's own units had is unseen or out of range: they are left out of the reference. Windows with
     fewer than `min_rows` rows are NaN.
     """
-    order = sequence(len(units))
-    windows = np.array([order[end - steps : end] for end in range(steps, len(order) + 1)])
     rows = matrix(bins, units, "rows")[:, 0][windows].sum(axis=1).astype(np.float64)
     judged = np.where(rows >= max(min_rows, 1), rows, np.nan)
     found: dict[Key, Floats] = {}

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from exporter.drift.noise import has_unseen
 from exporter.drift.sample import inverse_size
 from exporter.drift.univariate import METHODS, Sample
 from exporter.rows import Floats
@@ -82,9 +83,10 @@ def threshold(null: Null, height: float, method: str, reference: Sample, current
 
 
 def _farthest(method: str, reference: Sample, rows: int) -> float:
-    """Return the size of a window whose rows are all in the reference's rarest bin."""
+    """Return the size of a window whose rows are all in the reference's rarest bin; unseen categories do not count."""
+    known = reference.bins[:-1] if has_unseen(reference) else reference.bins
     alone = np.zeros_like(reference.bins)
-    alone[int(np.argmin(reference.bins))] = rows
+    alone[int(np.argmin(known))] = rows
     return size(method, reference, Sample(alone)) * _REACHABLE
 
 

@@ -10,10 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from exporter import baseline, check
 from exporter.baseline import Baseline
-from exporter.calibrate import calibrations
+from exporter.calibrate import calibrations, windows_of
 from exporter.collector import Board
 from exporter.drift.calibration import UNLEARNED, Null, spread_threshold, threshold
 from exporter.drift.thresholds import judge
@@ -152,6 +154,84 @@ def test_what_changes_every_day_is_blind() -> None:
     scores = [r for r in found["model_feature_drift_score"] if r.labels[4] == "date"]
     assert scores
     assert not [r for r in found["model_feature_drift_threshold"] if r.labels[4] == "date"]
+
+
+GAPS = {
+    "every day": lambda day: True,
+    "every second day": lambda day: day % 2 == 0,
+    "no weekends": lambda day: day % 7 < 5,
+    "days at random": lambda day: np.random.default_rng(day).random() < 0.6,
+}
+
+
+@pytest.mark.parametrize("gaps", GAPS)
+@pytest.mark.parametrize("weeks", [1, 2])
+def test_resampled_weeks_have_each_weekday_once(gaps: str, weeks: int) -> None:
+    """Whatever days the reference lacks; a weekday that it never has is left out. All its days are drawn."""
+    days = np.array([day for day in range(700, 820) if GAPS[gaps](day)])
+    known = np.unique(days % 7)
+    windows = windows_of(7 * weeks, days)
+    assert (np.sort(days[windows] % 7, axis=1) == np.repeat(known, weeks)).all()
+    assert (np.diff(days[windows[:, : len(known)]] % 7, axis=1) != 0).all()
+    assert len(np.unique(windows)) == len(days)
+    assert (windows == windows_of(7 * weeks, days)).all()
+
+
+def test_a_resampled_week_is_of_neighbouring_days() -> None:
+    """Seven days in a row between the seams; with every second day, the others are of the week before or after."""
+    for step, most in ((1, 6), (2, 20)):
+        days = np.arange(0, 210, step)
+        spans = np.ptp(days[windows_of(7, days)], axis=1)
+        assert any((spans[start::7] <= most).all() for start in range(7))
+        assert spans.max() > most
+
+
+@given(st.lists(st.integers(0, 400), min_size=14, max_size=60, unique=True), st.integers(1, 7))
+def test_windows_are_of_units_that_there_are(days: list[int], steps: int) -> None:
+    """Any days at all: windows of at most so many units, in a table without holes."""
+    windows = windows_of(steps, np.array(sorted(days)))
+    assert windows.shape[1] in (steps, *range(1, steps))
+    assert windows.min() >= 0
+    assert windows.max() < len(days)
+    assert len(windows) > 200
+
+
+def test_four_weeks_are_needed_for_weekdays() -> None:
+    """Of three weeks there are too few weeks to draw: runs from anywhere, as without days."""
+    assert (windows_of(7, np.arange(100, 121)) == windows_of(7, np.arange(21))).all()
+    assert not (windows_of(7, np.arange(100, 128)) == windows_of(7, np.arange(28))).all()
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_weekday_is_silent_by_the_week_and_not_deaf(step: int) -> None:
+    """Whole weeks are silent, also of a reference with every second day; a lost or stuck weekday is found."""
+    table = rows(5, 120)
+    weekday = ((np.asarray(table["t"]) - START) // DAY) % 7
+    names = np.array(["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"])
+    table = table.append_column("weekday", pa.array(names[weekday]))
+    day = (np.asarray(table["t"]) - START) // DAY
+    own = model(columns={"id": "id", "timestamp": "t", "prediction": "p", "features": {"weekday": {"windows": ["7d"]}}})
+    made = fit(own, table.filter(pa.array(day % step == 0)))
+    week = rows(6, 7).append_column("weekday", pa.array(np.repeat(names, 240)))
+    assert not detected(made, own, week, "7d")["weekday"]
+    lost = week.filter(pa.array(np.repeat(np.arange(7) < 5, 240)))
+    assert detected(made, own, lost, "7d")["weekday"]
+    stuck = week.set_column(week.column_names.index("weekday"), "weekday", pa.array(["Wed"] * len(week)))
+    assert detected(made, own, stuck, "7d")["weekday"]
+
+
+def test_a_category_that_could_only_be_unseen_is_blind(tmp_path: Path) -> None:
+    """One category and nothing else: drift has no verdict, the check of unseen values has; `check` names it."""
+    one = pa.array(["a"] * 60 * 240)
+    pq.write_table(rows(1, 60).append_column("one", one), tmp_path / "r.parquet")
+    pq.write_table(rows(2, 1).append_column("one", one[:240]), tmp_path / "p.parquet")
+    own = model(**files_in(tmp_path))
+    made = fit(own, pq.read_table(tmp_path / "r.parquet"))
+    assert "one" not in detected(made, own, rows(2, 1).append_column("one", pa.array(["b"] * 240)), "24h")
+    assert "x0" in detected(made, own, rows(2, 1).append_column("one", one[:240]), "24h")
+    report, _ = check.check(own)
+    lines = [line for line in check.show(report) if "24h" in line and "blind: one" in line]
+    assert {line.split()[1].rstrip(":") for line in lines} == set(own.drift.categorical)
 
 
 def test_a_category_of_one_day_counts_as_unseen_when_that_day_is_left_out() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from exporter.calibrate import sequence
+from exporter.calibrate import windows_of
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.counts import Counts
 from exporter.profile.model import ModelBins
@@ -118,11 +118,9 @@ def test_a_window_is_compared_with_the_other_days(steps):
         days.append((values, random.choice([0, 3], len(values)).tolist()))
     days[4][1][:2] = [1, 1]
     model, profiles, _ = units(days)
-    shares, rows = resampled(model, profiles, steps, 1)
-
-    order = sequence(20)
-    for number, end in enumerate(range(steps, len(order) + 1)):
-        window = order[end - steps : end].tolist()
+    windows = windows_of(steps, np.arange(20))
+    shares, rows = resampled(model, profiles, windows, 1)
+    for number, window in enumerate(windows.tolist()):
         inside = np.concatenate([days[d][0] for d in window])
         others = np.concatenate([days[d][0] for d in range(20) if d not in window])
         codes = np.concatenate([days[d][1] for d in window])
@@ -139,7 +137,7 @@ def test_a_window_is_compared_with_the_other_days(steps):
 
 def test_windows_with_few_rows_are_not_judged():
     model, profiles, rows = units([([1.0] * (5 + day), [0] * (5 + day)) for day in range(15)])
-    shares, found = resampled(model, profiles, 1, 12)
+    shares, found = resampled(model, profiles, windows_of(1, np.arange(15)), 12)
     assert np.isnan(shares["x", "missing"][found < 12]).all()
     assert (shares["x", "missing"][found >= 12] == 0).all()
     assert rows.min() < 12
