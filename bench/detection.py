@@ -34,7 +34,7 @@ from bench.run import (
     windows,
     write,
 )
-from bench.traffic import LEAD, SEGMENTS, SIZES, WINDOWS, Case, Shift, features, inject, of_days, resample
+from bench.traffic import LEAD, SEGMENTS, SIZES, WINDOWS, Case, Shift, features, inject, of_days, traffic
 
 SPAN = 14
 BUDGET = 1 / 30 / len(WINDOWS)  # alarm episodes a day in one window length
@@ -89,17 +89,18 @@ def measure(task: Task, pythons: Pythons) -> Found:
     """Judge a year without change and all trials of one split."""
     one = split(task.name, task.seed, 0, task.drift)
     tables = {"base": one.traffic}
-    quiet = windows(one, resample(one.days, task.days + LEAD, one.random))
+    quiet = windows(one, traffic(one.days, task.days + LEAD, one.random))
     plans = []
     for trial in range(task.trials):
-        series = resample(one.days, SPAN + LEAD, one.random)
+        series = traffic(one.days, SPAN + LEAD, one.random)
         before = windows(one, series)
+        later = {day for own in series.values() for day in own[LEAD:] if day is not None}
         for number, shift in enumerate(shifts(one.case, one.random)):
             name = f"shift_{trial}_{number}"
-            rows, day = of_days(one.case, np.unique(series[LEAD:]))
+            rows, day = of_days(one.case, np.array(sorted(later)))
             tables[name] = (inject(one.case, rows, shift, one.random), day)
             one.ours.count(name, *tables[name])
-            plans.append((shift, series, before, windows(one, series, name, (shift.column,))))
+            plans.append((shift, series[1], before, windows(one, series, name, (shift.column,))))
     every = [quiet, *(jobs for plan in plans for jobs in plan[2:])]
     found = judge_all(one, [job for jobs in every for own in jobs.values() for job in own if job], tables, pythons)
     rules = used_rules(pythons)

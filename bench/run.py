@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from bench.rules import PEERS, RULES, Job, Ours, Severities, judge_by, of_window, python_of, versions
-from bench.traffic import FILES, LEAD, WINDOWS, Case, halves, is_one_run, load, of_days, resample, widen
+from bench.traffic import FILES, LEAD, WINDOWS, Case, Series, halves, is_one_run, load, of_days, traffic, widen
 from exporter.calibrate import DAY, lag_of
 from exporter.drift.settings import PREVIOUS, WEEK_AGO
 from exporter.reference import fit
@@ -68,26 +68,28 @@ def judge_all(
 
 
 def windows(
-    one: Split, series: Sequence[int], changed: str = "base", columns: tuple[str, ...] = ()
+    one: Split, series: Series, changed: str = "base", columns: tuple[str, ...] = ()
 ) -> dict[str, list[Job | None]]:
     """Return per window length the job of each daily evaluation; None where the window has too few rows.
+
+    A day of the series that is None has no rows.
 
     The first evaluation is at the end of day LEAD + 1. changed: the table that has the days from then on.
     """
     columns = columns or tuple(one.case.kinds)
-    days = [("base" if number < LEAD else changed, day) for number, day in enumerate(series)]
     found: dict[str, list[Job | None]] = {}
     for name, length in WINDOWS.items():
+        days = [("base" if number < LEAD else changed, day) for number, day in enumerate(series[length])]
         lags = {against: lag_of(length * DAY, against) for against in (PREVIOUS, WEEK_AGO)}
         jobs = []
-        for end in range(LEAD + 1, len(series) + 1):
+        for end in range(LEAD + 1, len(days) + 1):
             starts = {against: end - length - lag // DAY for against, lag in lags.items() if lag is not None}
             before = tuple(
-                (against, tuple(days[start : start + length]))
+                (against, old)
                 for against, start in starts.items()
-                if is_one_run(one.days, series[start:end])
+                if is_one_run(start, end) and (old := _open(days[start : start + length]))
             )
-            jobs.append(Job(name, tuple(days[end - length : end]), columns, before))
+            jobs.append(Job(name, _open(days[end - length : end]), columns, before))
         found[name] = [
             job if one.ours.rows([("base", day) for _, day in job.days]) >= one.case.model.drift.min_rows else None
             for job in jobs
@@ -95,9 +97,13 @@ def windows(
     return found
 
 
+def _open(days: Sequence[tuple[str, int | None]]) -> tuple[tuple[str, int], ...]:
+    return tuple((table, day) for table, day in days if day is not None)
+
+
 def year(one: Split, days: int, pythons: Pythons) -> dict[str, list[Severities | None]]:
     """Judge a year (or so many days) in which nothing changes, day by day."""
-    jobs = windows(one, resample(one.days, days + LEAD, one.random))
+    jobs = windows(one, traffic(one.days, days + LEAD, one.random))
     flat = [job for own in jobs.values() for job in own if job is not None]
     found = judge_all(one, flat, {"base": one.traffic}, pythons)
     return {name: [None if job is None else found[job] for job in own] for name, own in jobs.items()}

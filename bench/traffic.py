@@ -1,12 +1,14 @@
 """Traffic in which nothing changes, and known shifts: the four real references, split by local day and resampled.
 
-Half of a reference's days (drawn at random) make baseline and thresholds. The other half is the traffic: runs of 28
-days that follow each other in that half, from anywhere in it, one run after the other. Everything is seeded.
+Half of a reference's days of each weekday (drawn at random) make baseline and thresholds. The other half is the
+traffic: runs of 28 days that follow each other in that half, from anywhere in it, one run after the other. Windows of
+more than a day see another order of the same days, in which weekdays follow each other as they do in time. Everything
+is seeded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,10 +126,14 @@ def widen(case: Case, count: int, seed: int) -> Case:
 
 
 def halves(case: Case, random: np.random.Generator) -> tuple[Ints, Ints]:
-    """Split the reference's days in two at random: baseline and traffic, each in time order."""
+    """Split the reference's days in two at random: baseline and traffic, each in time order.
+
+    Each half has half of the days of each weekday, as any reference of some weeks has all of them.
+    """
     days = random.permutation(np.unique(case.day))
-    middle = len(days) // 2
-    return np.sort(days[:middle]), np.sort(days[middle:])
+    days = days[np.argsort(days % 7, kind="stable")]
+    odd = np.arange(len(days)) % 2 == random.integers(2)
+    return np.sort(days[odd]), np.sort(days[~odd])
 
 
 def of_days(case: Case, days: Ints) -> tuple[pa.Table, Ints]:
@@ -143,9 +149,27 @@ def resample(days: Ints, steps: int, random: np.random.Generator) -> list[int]:
     return days[order].tolist()
 
 
-def is_one_run(days: Ints, series: Sequence[int]) -> bool:
-    """Say whether a stretch of the series is as it was in time, without a seam between two runs."""
-    return bool((np.diff(np.searchsorted(days, series)) == 1).all())
+Series = dict[int, list[int] | list[int | None]]  # days of a window -> the day of each step; None: the shop is closed
+
+
+def traffic(days: Ints, steps: int, random: np.random.Generator) -> Series:
+    """Return the series that windows of each length see.
+
+    Windows of a day: the days' own order. Longer ones: each weekday's days have that order for themselves, so that a
+    week has one day of each weekday; None where there are no such days.
+    """
+    starts, first = random.random(steps // BLOCK + 1), int(random.integers(7))
+    weekly: list[int | None] = []
+    for step in range(steps):
+        own = days[days % 7 == (first + step) % 7]
+        place = int(starts[step // BLOCK] * len(own)) + step % BLOCK // 7
+        weekly.append(int(own[place % len(own)]) if len(own) else None)
+    return {length: resample(days, steps, random) if length == 1 else weekly for length in WINDOWS.values()}
+
+
+def is_one_run(start: int, end: int) -> bool:
+    """Say whether a stretch of the series is of one run."""
+    return start // BLOCK == (end - 1) // BLOCK
 
 
 class Shift(NamedTuple):
