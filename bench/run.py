@@ -87,7 +87,7 @@ def windows(
             before = tuple(
                 (against, old)
                 for against, start in starts.items()
-                if is_one_run(start, end) and (old := _open(days[start : start + length]))
+                if is_one_run(series[length], start, end, length) and (old := _open(days[start : start + length]))
             )
             jobs.append(Job(name, _open(days[end - length : end]), columns, before))
         found[name] = [

@@ -8,7 +8,7 @@ is seeded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -167,9 +167,11 @@ def traffic(days: Ints, steps: int, random: np.random.Generator) -> Series:
     return {length: resample(days, steps, random) if length == 1 else weekly for length in WINDOWS.values()}
 
 
-def is_one_run(start: int, end: int) -> bool:
-    """Say whether a stretch of the series is of one run."""
-    return start // BLOCK == (end - 1) // BLOCK
+def is_one_run(days: Sequence[int | None], start: int, end: int, step: int) -> bool:
+    """Say whether a stretch of a series is of one run, and does not go around the end. step: days until it goes on."""
+    own = days[start:end]
+    pairs = zip(own, own[step:], strict=False)
+    return start // BLOCK == (end - 1) // BLOCK and all(a is None or b is None or a < b for a, b in pairs)
 
 
 class Shift(NamedTuple):

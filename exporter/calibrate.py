@@ -3,48 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
 
-from exporter.drift.calibration import LEAST_UNITS, Calibration, Examples, calibrate
-from exporter.drift.pairs import Side, Times, sizes
+from exporter.drift.calibration import CHANCE, LEAST_UNITS, Calibration, Examples, Sizes, blind_above, calibrate
+from exporter.drift.pairs import Side, sizes
+from exporter.drift.sample import Sample
 from exporter.drift.settings import PREVIOUS, REFERENCE, WEEK_AGO
+from exporter.drift.univariate import METHODS
+from exporter.drift.windows import SERIES, Pairs, chance, consecutive, resampled
 from exporter.parts import bins_of, sample
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.counts import Counts
 from exporter.profile.model import Bins, ModelBins
 from exporter.profile.numeric import NumericBins
 from exporter.profile.outcome import ClassBins
-from exporter.rows import Bools, Floats, Ints
+from exporter.rows import Ints
 from exporter.segments import ALL
 from exporter.settings import Model
 
 WAY = 3  # of learning; another number learns again from a reference whose thresholds are stored
 DAY = 86_400
 WEEK = 7 * DAY
-_SERIES = 240  # resampled windows of each length; weeks of the reference's own days follow each other
-_BLOCK = 7
-_WEEKS = 4  # that a reference has days for, from which on resampled weeks have their weekdays
-_SEED = 20131231
 _MOST_CELLS = 256  # cells of a number that sizes are learned from: Kolmogorov-Smirnov is exact to 1/256
 ALIKE = 2.5  # days in a row that resemble each other (the weather's rhythm)
 
 Units = Mapping[int, Sequence[Counts]]  # unit length in seconds -> profiles in time order
 Learned = Mapping[tuple[str, str], Mapping[str, Calibration]]  # (segment, baseline) -> window -> thresholds
-
-
-class Pairs(NamedTuple):
-    """The pairs of one window length and baseline: D x U, how often each of U units is in either side.
-
-    baseline: None where it is all units but the window's own; a category that only they have is unseen then. order:
-    which of the D pairs each step of the series is.
-    """
-
-    baseline: Times | None
-    window: Times
-    order: Ints
 
 
 class Plan(NamedTuple):
@@ -57,25 +43,17 @@ class Plan(NamedTuple):
     pairs: Pairs
 
     @property
+    def alone(self) -> bool:
+        """Whether each window is one unit, so that different ones share none."""
+        return self.seconds == units_of(self.seconds)
+
+    @property
     def examples(self) -> Examples:
         """Windows against the reference are resampled from days that are alike; moving ones are as they were."""
         days = max(self.units * units_of(self.seconds) // DAY, 1)
         independent = days / (ALIKE if self.against == REFERENCE else max(ALIKE, self.seconds / DAY))
-        return Examples(days, min(self.units, _SERIES), independent, _chance(self.pairs))
-
-
-def _chance(pairs: Pairs) -> float:
-    """Return the mean squared correlation over the pairs of two series that have nothing in common but the units.
-
-    Windows that share units resemble each other: with S the products of what the windows hold, less the mean window,
-    it is the trace of S squared over the square of S's trace.
-    """
-    holds = pairs.window.toarray()[pairs.order]
-    if pairs.baseline is not None:
-        holds = holds - pairs.baseline.toarray()[pairs.order]
-    holds = holds - holds.mean(axis=0)
-    products = holds.T @ holds
-    return min(float((products**2).sum() / np.trace(products) ** 2), 0.99)
+        apart = np.unique(self.pairs.window.indices[self.pairs.order], return_index=True)[1] if self.alone else None
+        return Examples(days, min(self.units, SERIES), independent, chance(self.pairs), apart)
 
 
 def units_of(window: int) -> int:
@@ -136,10 +114,10 @@ def _plans(model: Model, numbers: Mapping[int, Ints]) -> Iterator[Plan]:
         own = numbers.get(unit, np.arange(0))
         count = len(own)
         for against in model.drift.baselines:
-            pairs = _resampled(window.seconds // unit, own) if against == REFERENCE else None
+            pairs = resampled(window.seconds // unit, own) if against == REFERENCE else None
             lag = lag_of(window.seconds, against)
             if lag is not None:
-                pairs = _consecutive(window.seconds // unit, lag // unit, count)
+                pairs = consecutive(window.seconds // unit, lag // unit, count)
             if pairs is not None:
                 yield Plan(window.name, window.seconds, against, count, pairs)
 
@@ -155,74 +133,7 @@ def numbered(kept: Sequence[int], unit: int, days: Sequence[int] | None) -> Ints
     return np.array(kept if days is None or unit != DAY else [days[place] for place in kept], np.int64)
 
 
-def sequence(units: int) -> Ints:
-    """Return the resampled order of units: runs of seven, from anywhere in the reference, one after the other."""
-    random = np.random.default_rng(_SEED)
-    starts = random.integers(units, size=_SERIES // _BLOCK + 1)
-    return (starts[:, None] + np.arange(_BLOCK)).ravel()[:_SERIES] % units
-
-
-def windows_of(steps: int, days: Ints) -> Ints:
-    """Return resampled windows of so many units in time order, T x units of each.
-
-    days: number of each unit. Windows of days from a reference of four weeks or more are calendar ones (`_weeks`); a
-    weekday without any days (the shop is closed) is left out of them, too.
-    """
-    weekdays = np.bincount(days % _BLOCK, minlength=_BLOCK)
-    open_ = weekdays * 4 >= np.median(weekdays[weekdays > 0])
-    if steps > 1 and len(days) >= _WEEKS * open_.sum() and weekdays[open_].min() > 1:
-        order, steps = _weeks(days, open_), max(round(steps * open_.sum() / _BLOCK), 1)
-    else:
-        order = sequence(len(days))
-    return np.array([order[end - steps : end] for end in range(steps, len(order) + 1)])
-
-
-def _weeks(days: Ints, open_: Bools) -> Ints:
-    """Return a resampled order of days in which weekdays follow each other as they do in time.
-
-    Runs of a week that all begin with one weekday: the reference's weeks, shuffled, again and again. A day that is not
-    there is that of the same weekday nearest to it, either one where two are.
-    """
-    random = np.random.default_rng(_SEED)
-    phase = random.integers(_BLOCK)
-    weeks = np.unique((days[open_[days % _BLOCK]] - phase) // _BLOCK)
-    runs = _SERIES // int(open_.sum()) + 1
-    drawn = np.concatenate([random.permutation(weeks) for _ in range(-(-runs // len(weeks)))])[:runs]
-    calendar = (phase + drawn[:, None] * _BLOCK + np.arange(_BLOCK)).ravel()
-    calendar = calendar[open_[calendar % _BLOCK]][:_SERIES]
-    away = np.abs(days - calendar[:, None] + random.uniform(-0.5, 0.5, (len(calendar), 1)))
-    away[days % _BLOCK != calendar[:, None] % _BLOCK] = np.inf
-    found: Ints = away.argmin(axis=1)
-    return found
-
-
-def _resampled(steps: int, days: Ints) -> Pairs | None:
-    """Return resampled windows against all units but their own."""
-    count = len(days)
-    if count < max(LEAST_UNITS, 2 * steps):
-        return None
-    windows = windows_of(steps, days)
-    times = np.zeros((len(windows), count))
-    np.add.at(times, (np.arange(len(windows))[:, None], windows), 1.0)
-    different, which = np.unique(times, axis=0, return_inverse=True)
-    return Pairs(None, sparse.csr_array(different), which.ravel())
-
-
-def _consecutive(steps: int, lag: int, count: int) -> Pairs | None:
-    """Return windows as they were in time, against what was `lag` units before; runs of them where they are many."""
-    first = np.arange(lag, count - steps + 1)
-    if len(first) < max(LEAST_UNITS, 4 * steps):
-        return None
-    if len(first) > 2 * _SERIES:
-        first = first[sequence(len(first))]
-    ahead = np.arange(count) - first[:, None]
-    window = (ahead >= 0) & (ahead < steps)
-    baseline = (ahead >= -lag) & (ahead < steps - lag)
-    baselines, windows = (sparse.csr_array(part.astype(np.float64)) for part in (baseline, window))
-    return Pairs(baselines, windows, np.arange(len(first)))
-
-
-Series = dict[tuple[str, str], tuple[Floats, Floats]]  # (column, method) -> size and rows of each step
+Series = dict[tuple[str, str], Sizes]  # (column, method) -> sizes step by step
 
 
 def _series(
@@ -235,17 +146,19 @@ def _series(
         for name, column_bins in bins_of(bins).items():
             methods = model.drift.numeric if isinstance(column_bins, NumericBins) else model.drift.categorical
             learned = [method for method in methods if model.drift.threshold.is_calibrated(method)]
-            side = _side(column_bins, matrix(bins, own, name))
+            table = matrix(bins, own, name)
+            side, whole_ = _side(column_bins, table), sample(column_bins, table.sum(axis=0))
             for number, plan in enumerate(plans):
                 if units_of(plan.seconds) == unit:
                     series = found.setdefault(number, {})
-                    for method, pair in _measure(side, plan.pairs, learned, model.drift.min_rows).items():
-                        series[name, method] = pair
+                    for method, sizes in _measure(side, plan, learned, model.drift.min_rows, whole_).items():
+                        series[name, method] = sizes
     return found
 
 
-def _measure(side: Side, pairs: Pairs, methods: Sequence[str], least: int) -> dict[str, tuple[Floats, Floats]]:
-    """Return per method the size of each step, NaN where a side has fewer than `least` rows, and the rows."""
+def _measure(side: Side, plan: Plan, methods: Sequence[str], least: int, reference: Sample) -> dict[str, Sizes]:
+    """Return per method the sizes of each step, NaN where a side has fewer than `least` rows."""
+    pairs = plan.pairs
     window = side.merged(pairs.window)
     if pairs.baseline is not None:
         baseline = side.merged(pairs.baseline).measured_by(side)
@@ -260,8 +173,29 @@ def _measure(side: Side, pairs: Pairs, methods: Sequence[str], least: int) -> di
     for method in methods:
         size = np.full(len(known), np.nan)
         size[known] = sizes(method, baseline.chosen(known), window.chosen(known))
-        found[method] = size[pairs.order], rows[pairs.order]
+        found[method] = Sizes(size[pairs.order], rows[pairs.order])
+        if plan.alone and known.any():
+            typical = _of_rows(reference, float(np.median(baseline.rows[known])))
+            floor, blind = _bounds(method, typical, _of_rows(reference, float(np.median(window.rows[known]))))
+            found[method] = found[method]._replace(floor=floor, blind=blind)
     return found
+
+
+def _of_rows(reference: Sample, rows: float) -> Sample:
+    """Return the reference as if it had so many rows, which `noise` reads."""
+    count = max(round(rows), 1)
+    share = min(count / max(reference.rows, 1), 1.0) * (1 - 1e-12)  # no cumulative share above 1 by rounding
+    cells: Any = reference.cells * share
+    found = Sample((reference.bins * share).astype(np.int64), cells, reference.sums * share, reference.knots)
+    found = found.measured_by(reference)
+    found.rows = count
+    return found
+
+
+def _bounds(method: str, baseline: Sample, window: Sample) -> tuple[float, float]:
+    """Return the size that chance alone gives, and the one above which a threshold is blind, at these rows."""
+    noise = METHODS[method].noise(baseline, window, CHANCE)
+    return METHODS[method].size(noise, baseline, window), blind_above(method, baseline, window.rows)
 
 
 def _unseen(reference: Side, window: Side) -> Side:

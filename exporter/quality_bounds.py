@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import special
 
-from exporter.calibrate import ALIKE, DAY, budget_parts, matrix, numbered, units_of, whole, windows_of
+from exporter.calibrate import ALIKE, DAY, budget_parts, matrix, numbered, units_of, whole
 from exporter.drift.calibration import LEAST_UNITS
+from exporter.drift.windows import windows_of
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.counts import Counts
 from exporter.profile.model import ModelBins

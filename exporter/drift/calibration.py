@@ -16,10 +16,12 @@ import numpy as np
 
 from exporter.drift.noise import has_unseen
 from exporter.drift.sample import inverse_size
+from exporter.drift.tails import LeftOut, needed, without
 from exporter.drift.univariate import METHODS, Sample
-from exporter.rows import Floats
+from exporter.rows import Floats, Ints
 
 LEAST_UNITS = 14  # units of the reference (days) below which nothing can be calibrated
+CHANCE = 0.001  # a threshold is never below the score that chance alone exceeds once in a thousand windows
 _SMALLEST = 1e-9
 _LEAST_KNOWN = 0.25  # share of the windows in which a column must have been judged
 _REACHABLE = 0.98  # share of the farthest that a threshold may be at
@@ -77,9 +79,15 @@ def threshold(null: Null, height: float, method: str, reference: Sample, current
     own = METHODS[method]
     growth = max(1.0, null.rows * inverse_size(reference, current)) ** own.rate
     limit = max((null.center + null.spread * height) ** (1 / root_of(method)) * growth, own.least)
-    if limit > (own.blind if own.blind is not None else _farthest(method, reference, current.rows)):
+    if limit > blind_above(method, reference, current.rows):
         return None
     return own.unsize(limit, reference, current)
+
+
+def blind_above(method: str, reference: Sample, rows: int) -> float:
+    """Return the size above which a threshold cannot tell anything of a window of so many rows."""
+    own = METHODS[method].blind
+    return own if own is not None else _farthest(method, reference, rows)
 
 
 def _farthest(method: str, reference: Sample, rows: int) -> float:
@@ -98,13 +106,27 @@ def spread_threshold(null: Null, deviations: float, method: str, reference: Samp
 class Examples(NamedTuple):
     """What windows are made of. units: different days or shorter windows among them; independent: how many count.
 
-    chance: the squared correlation that two series of these windows have when their columns are independent.
+    chance: the squared correlation that two series of these windows have when their columns are independent. apart:
+    places of windows that are different and share no unit; None where they overlap.
     """
 
     days: int
     units: int
     independent: float
     chance: float
+    apart: Ints | None = None
+
+
+class Sizes(NamedTuple):
+    """One column and method in T windows. size: NaN where it was not judged. rows: effective ones, 1 / (1/n + 1/m).
+
+    floor: size that chance alone gives, below which nothing counts. blind: size above which a threshold tells nothing.
+    """
+
+    size: Floats
+    rows: Floats
+    floor: float = 0.0
+    blind: float = math.inf
 
 
 class _Known(NamedTuple):
@@ -114,33 +136,34 @@ class _Known(NamedTuple):
     key: tuple[str, str]
     roots: Floats
     null: Null
+    floor: float
+    blind: float
 
 
 def calibrate(
-    series: Mapping[str, Mapping[tuple[str, str], tuple[Floats, Floats]]],
+    series: Mapping[str, Mapping[tuple[str, str], Sizes]],
     allowed: Mapping[str, float],
     learned_from: Examples,
 ) -> dict[str, Calibration]:
     """Fit the thresholds of one window length and baseline for each segment; all of them share one height.
 
-    series: segment -> (column, method) -> the size in each of T windows, NaN where it was not judged, and the
-    effective rows of each. allowed: severity -> alarms per window.
+    series: segment -> (column, method) -> its sizes in T windows. allowed: severity -> alarms per window.
     """
-    known = [one for name, own in series.items() for key, pair in own.items() if (one := _known(name, key, *pair))]
+    known = [one for name, own in series.items() for key, sizes in own.items() if (one := _known(name, key, sizes))]
     if not known:
         return {}
     freedom = max(learned_from.independent - 1, 2.0)
     known = _moderated(known, freedom, learned_from.units)
-    tests = _effective([one.roots for one in known], learned_from.chance)
-    heights = {name: _height(rate / tests, freedom + _PRIOR) for name, rate in allowed.items()}
+    heights = _heights(known, learned_from, freedom, allowed)
     nulls: dict[str, dict[tuple[str, str], Null]] = {}
     for one in known:
         nulls.setdefault(one.segment, {})[one.key] = one.null
     return {segment: Calibration(own, heights, learned_from.days) for segment, own in nulls.items()}
 
 
-def _known(segment: str, key: tuple[str, str], sizes: Floats, rows: Floats) -> _Known | None:
+def _known(segment: str, key: tuple[str, str], found: Sizes) -> _Known | None:
     """Learn one column and method; None where it was judged too seldom."""
+    sizes, rows = found.size, found.rows
     judged = np.isfinite(sizes)
     if judged.sum() < max(2, _LEAST_KNOWN * len(sizes)):
         return None
@@ -150,7 +173,8 @@ def _known(segment: str, key: tuple[str, str], sizes: Floats, rows: Floats) -> _
     roots = np.full(len(sizes), np.nan)
     roots[judged] = (np.maximum(own, 0.0) * shrink) ** root_of(key[1])
     center, spread = float(np.nanmean(roots)), float(np.nanstd(roots, ddof=1))
-    return _Known(segment, key, roots, Null(center, spread, median, float(own.mean()), float(own.std(ddof=1))))
+    null = Null(center, spread, median, float(own.mean()), float(own.std(ddof=1)))
+    return _Known(segment, key, roots, null, found.floor, found.blind)
 
 
 def _moderated(known: list[_Known], freedom: float, units: int) -> list[_Known]:
@@ -159,9 +183,6 @@ def _moderated(known: list[_Known], freedom: float, units: int) -> list[_Known]:
     The variance is a weighted mean with the method's median one (moderated as in Smyth 2004), never below its own.
     The largest root of so many units is at most as far out as the largest of as many normal values would be.
     """
-    from scipy.special import ndtri
-
-    farthest = -float(ndtri(1 / (max(units, 2) + 1)))
     found = []
     typical = {
         method: float(np.median([one.null.spread for one in known if one.key[1] == method]))
@@ -169,9 +190,8 @@ def _moderated(known: list[_Known], freedom: float, units: int) -> list[_Known]:
     }
     for one in known:
         null = one.null
-        pooled = (freedom * null.spread**2 + _PRIOR * typical[one.key[1]] ** 2) / (freedom + _PRIOR)
-        tail = (float(np.nanmax(one.roots)) - null.center) / farthest
-        spread = max(null.spread, math.sqrt(pooled), tail, _SMALLEST)
+        farthest = float(np.nanmax(one.roots)) - null.center
+        spread = float(_widened(null.spread, typical[one.key[1]], farthest, freedom, units))
         found.append(one._replace(null=null._replace(spread=spread)))
     return found
 
@@ -191,6 +211,48 @@ def _effective(roots: list[Floats], chance: float) -> float:
     alike = float(((unit.T @ unit) ** 2).sum() - np.count_nonzero(length)) / pairs
     alike = max((alike - chance) / (1 - chance), 0.0)
     return count / (1 + alike * (count - 1))
+
+
+def _heights(
+    known: list[_Known], learned_from: Examples, freedom: float, allowed: Mapping[str, float]
+) -> dict[str, float]:
+    """Return the heights: Student's t for a prediction; more where the reference's own windows have a heavier tail."""
+    from scipy.special import stdtr
+
+    tests, degrees = _effective([one.roots for one in known], learned_from.chance), freedom + _PRIOR
+    left_out = _left_out(known, learned_from, freedom)
+
+    def above(height: Floats) -> Floats:
+        return np.asarray(stdtr(degrees, -height / math.sqrt(1 + 1 / (degrees + 1))), np.float64)
+
+    return {
+        name: needed(_height(rate / tests, degrees), rate, tests, left_out, above) for name, rate in allowed.items()
+    }
+
+
+def _left_out(known: list[_Known], learned_from: Examples, freedom: float) -> LeftOut | None:
+    """Return the windows that share nothing, each with what is learned without it; None where they are too few."""
+    if learned_from.apart is None or len(learned_from.apart) < LEAST_UNITS:
+        return None
+    roots = np.array([one.roots[learned_from.apart] for one in known]).T
+    center, spread, largest = without(roots)
+    methods = np.array([one.key[1] for one in known])
+    usual: Floats = np.empty_like(spread)
+    for method in np.unique(methods):
+        usual[:, methods == method] = np.nanmedian(spread[:, methods == method], axis=1, keepdims=True)
+    spread = _widened(spread, usual, largest - center, freedom, learned_from.units - 1)
+    powers = np.array([root_of(method) for method in methods])
+    floor = np.array([max(one.floor, METHODS[one.key[1]].least) for one in known]) ** powers
+    return LeftOut(np.where(roots > floor, roots, np.nan), center, spread, np.array([o.blind for o in known]) ** powers)
+
+
+def _widened(spread: Any, typical: Any, farthest: Any, freedom: float, units: int) -> Any:
+    """Return a spread that is moderated, and wide enough for the farthest of so many units; see `_moderated`."""
+    from scipy.special import ndtri
+
+    pooled = np.sqrt((freedom * spread**2 + _PRIOR * typical**2) / (freedom + _PRIOR))
+    tail = farthest / -float(ndtri(1 / (max(units, 2) + 1)))
+    return np.maximum(np.maximum(np.maximum(spread, pooled), tail), _SMALLEST)
 
 
 def _height(rate: float, freedom: float) -> float:

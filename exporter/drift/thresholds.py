@@ -8,11 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from exporter.drift.calibration import Calibration, spread_threshold, threshold
+from exporter.drift.calibration import CHANCE, Calibration, spread_threshold, threshold
 from exporter.drift.settings import Thresholds
 from exporter.drift.univariate import METHODS, Sample
-
-CHANCE = 0.001  # a threshold is never below the score that chance alone exceeds once in a thousand windows
 
 
 class Drift(NamedTuple):

@@ -25,6 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("business.columns", "business.values"),
     (
         "drift.noise",
+        "drift.tails",
         "business.expression",
         "performance.intervals",
         "performance.resampling",
@@ -38,7 +39,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("drift.bins", "drift.ranks", "drift.sequential", "drift.domain", "drift.reconstruction", "drift.means"),
     ("drift.univariate", "drift.multivariate"),
     ("drift.calibration", "drift.pairs", "performance.classification", "performance.regression"),
-    ("drift.settings", "performance.metrics", "drift.multivariate_calibration"),
+    ("drift.settings", "drift.windows", "performance.metrics", "drift.multivariate_calibration"),
     ("drift.verdicts", "performance.expected"),
     ("performance.verdicts",),
     ("settings",),

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from exporter import baseline, check
 from exporter.baseline import Baseline
-from exporter.calibrate import calibrations, windows_of
+from exporter.calibrate import calibrations
 from exporter.collector import Board
 from exporter.drift.calibration import UNLEARNED, Null, spread_threshold, threshold
 from exporter.drift.thresholds import judge
 from exporter.drift.univariate import METHODS, Sample
+from exporter.drift.windows import windows_of
 from exporter.evaluate.drift import drift
 from exporter.evaluate.views import View
 from exporter.monitor import Monitor

@@ -8,17 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from exporter.drift.calibration import Calibration, Examples, calibrate, root_of, threshold
+from exporter.drift.calibration import Calibration, Examples, Sizes, calibrate, root_of, threshold
+from exporter.drift.tails import LEVEL, rarer, without
 from exporter.drift.univariate import METHODS, Sample
 
 DAYS = 60
 
 
-def learn(sizes: np.ndarray, method: str = "ks", rate: float = 0.01) -> Calibration:
-    """Learn from T x K sizes of as many columns, all windows with 1,000 rows, every day an example."""
+def learn(sizes: np.ndarray, method: str = "ks", rate: float = 0.01, apart: bool = False) -> Calibration:
+    """Learn from T x K sizes of as many columns, all windows with 1,000 rows, every day an example.
+
+    apart: the windows' own tail counts, too.
+    """
     rows = np.full(len(sizes), 1000.0)
-    series = {"all": {(str(number), method): (own, rows) for number, own in enumerate(sizes.T)}}
-    return calibrate(series, {"warning": rate}, Examples(DAYS, DAYS, DAYS, 1 / (DAYS - 1)))["all"]
+    places = np.arange(DAYS) if apart else None
+    series = {"all": {(str(number), method): Sizes(own, rows) for number, own in enumerate(sizes.T)}}
+    return calibrate(series, {"warning": rate}, Examples(DAYS, DAYS, DAYS, 1 / (DAYS - 1), places))["all"]
 
 
 def normal(seed: int, columns: int, days: int = DAYS) -> np.ndarray:
@@ -98,9 +103,9 @@ def test_segments_share_a_height_and_only_what_is_known_counts() -> None:
     sizes, rows = normal(5, 4), np.full(DAYS, 1000.0)
     rare = np.where(np.arange(DAYS) < 14, sizes[:, 3], np.nan)
     series = {
-        "a": {("x", "ks"): (sizes[:, 0], rows), ("y", "ks"): (sizes[:, 1], rows)},
-        "b": {("x", "ks"): (sizes[:, 2], rows), ("y", "ks"): (rare, rows)},
-        "c": {("x", "ks"): (np.full(DAYS, np.nan), rows)},
+        "a": {("x", "ks"): Sizes(sizes[:, 0], rows), ("y", "ks"): Sizes(sizes[:, 1], rows)},
+        "b": {("x", "ks"): Sizes(sizes[:, 2], rows), ("y", "ks"): Sizes(rare, rows)},
+        "c": {("x", "ks"): Sizes(np.full(DAYS, np.nan), rows)},
     }
     found = calibrate(series, {"warning": 0.01}, Examples(DAYS, DAYS, DAYS, 1 / (DAYS - 1)))
     assert found["a"].heights == found["b"].heights
@@ -115,3 +120,71 @@ def test_the_learned_threshold_is_not_below_the_least_effect() -> None:
     found = learn(np.full((DAYS, 3), 1e-9))
     many = Sample(np.array([500_000, 500_000]))
     assert threshold(found.nulls["0", "ks"], height(found), "ks", many, many) == METHODS["ks"].least
+
+
+@given(st.lists(st.floats(1e-12, 1), min_size=14, max_size=300), st.floats(1e-5, 0.09))
+def test_a_tail_is_never_taken_for_lighter_than_theory(smallest: list[float], rate: float) -> None:
+    """And the rarer the windows may be, the smaller the p-value."""
+    found = rarer(np.array(smallest), rate)
+    assert 0 <= found <= rate
+    assert rarer(np.array(smallest), rate / 2) <= found
+
+
+def test_the_p_value_of_a_rate_is_found_in_a_known_tail() -> None:
+    """P(p < a) = a ** shape: of very many windows, as Hill says; of none, theory's."""
+    even = (np.arange(100_000) + 0.5) / 100_000
+    for shape in (1.0, 0.5, 0.25):
+        assert rarer(even ** (1 / shape), 0.005) == pytest.approx(0.005 ** (1 / shape), rel=0.03)
+    assert rarer(np.empty(0), 0.005) == pytest.approx(0.005)
+    assert rarer(np.ones(20), 0.005) == 0.005
+    assert LEVEL > 0.05
+
+
+def test_without_a_row_is_what_is_left_of_it() -> None:
+    """Against numpy, with values unknown here and there."""
+    roots = np.random.default_rng(4).normal(size=(20, 6))
+    roots[np.random.default_rng(5).random(roots.shape) < 0.3] = np.nan
+    found = without(roots)
+    for row in range(20):
+        left = np.delete(roots, row, axis=0)
+        expected = np.nanmean(left, axis=0), np.nanstd(left, axis=0, ddof=1), np.nanmax(left, axis=0)
+        for part, own in zip(found, expected, strict=True):
+            assert part[row] == pytest.approx(own)
+
+
+def heavy(seed: int, days: int, columns: int = 60) -> np.ndarray:
+    """Return sizes whose cube root has Student's t with 4 degrees of freedom."""
+    return np.maximum(0.5 + 0.03 * np.random.default_rng(seed).standard_t(4, (days, columns)), 0) ** 3
+
+
+def test_windows_judged_without_themselves_say_how_heavy_the_tail_is() -> None:
+    """A year of heavy-tailed columns: less than half of the alarms that theory's height gives."""
+    over: dict[bool, list[float]] = {False: [], True: []}
+    for seed in range(6):
+        sizes = heavy(seed, DAYS + 400)
+        for apart, shares in over.items():
+            found = learn(sizes[:DAYS], apart=apart)
+            limits = [max((null.center + null.spread * height(found)) ** 3, 0.08) for null in found.nulls.values()]
+            shares.append(float((sizes[DAYS:] > limits).any(axis=1).mean()))
+    assert np.mean(over[True]) < np.mean(over[False]) / 2
+    assert np.mean(over[True]) > 0
+
+
+@pytest.mark.parametrize("columns", [1, 10, 60])
+def test_normal_columns_keep_theorys_height(columns: int) -> None:
+    """What has no heavy tail is judged as before: within a twentieth."""
+    sizes = normal(7, columns)
+    assert height(learn(sizes)) <= height(learn(sizes, apart=True)) <= 1.06 * height(learn(sizes))
+
+
+def test_what_is_below_chance_or_deaf_does_not_raise_the_height() -> None:
+    """Jumps that no threshold would have told anything of, or that chance explains, count for nothing."""
+    sizes = heavy(3, DAYS)
+    rows = np.full(DAYS, 1000.0)
+    examples = Examples(DAYS, DAYS, DAYS, 1 / (DAYS - 1), np.arange(DAYS))
+    heights = {}
+    for name, bounds in {"heard": {}, "chance": {"floor": 0.9}, "deaf": {"blind": 0.05}}.items():
+        series = {"all": {(str(n), "ks"): Sizes(own, rows, **bounds) for n, own in enumerate(sizes.T)}}
+        heights[name] = height(calibrate(series, {"warning": 0.01}, examples)["all"])
+    assert heights["chance"] == pytest.approx(heights["deaf"]) == pytest.approx(height(learn(sizes)))
+    assert heights["heard"] > 1.1 * heights["chance"]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from exporter.calibrate import windows_of
+from exporter.drift.windows import windows_of
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.counts import Counts
 from exporter.profile.model import ModelBins
