@@ -12,7 +12,7 @@ from exporter.drift.pairs import Side, sizes
 from exporter.drift.sample import Sample
 from exporter.drift.settings import PREVIOUS, REFERENCE, WEEK_AGO
 from exporter.drift.univariate import METHODS
-from exporter.drift.windows import SERIES, Pairs, chance, consecutive, resampled
+from exporter.drift.windows import SERIES, Pairs, chance, consecutive, resampled, sharing
 from exporter.parts import bins_of, sample
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.counts import Counts
@@ -43,17 +43,12 @@ class Plan(NamedTuple):
     pairs: Pairs
 
     @property
-    def alone(self) -> bool:
-        """Whether each window is one unit, so that different ones share none."""
-        return self.seconds == units_of(self.seconds)
-
-    @property
     def examples(self) -> Examples:
         """Windows against the reference are resampled from days that are alike; moving ones are as they were."""
         days = max(self.units * units_of(self.seconds) // DAY, 1)
         independent = days / (ALIKE if self.against == REFERENCE else max(ALIKE, self.seconds / DAY))
-        apart = np.unique(self.pairs.window.indices[self.pairs.order], return_index=True)[1] if self.alone else None
-        return Examples(days, min(self.units, SERIES), independent, chance(self.pairs), apart)
+        room = self.units * units_of(self.seconds) / self.seconds
+        return Examples(days, min(self.units, SERIES), independent, chance(self.pairs), room, sharing(self.pairs))
 
 
 def units_of(window: int) -> int:
@@ -174,7 +169,7 @@ def _measure(side: Side, plan: Plan, methods: Sequence[str], least: int, referen
         size = np.full(len(known), np.nan)
         size[known] = sizes(method, baseline.chosen(known), window.chosen(known))
         found[method] = Sizes(size[pairs.order], rows[pairs.order])
-        if plan.alone and known.any():
+        if known.any():
             typical = _of_rows(reference, float(np.median(baseline.rows[known])))
             floor, blind = _bounds(method, typical, _of_rows(reference, float(np.median(window.rows[known]))))
             found[method] = found[method]._replace(floor=floor, blind=blind)

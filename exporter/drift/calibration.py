@@ -18,7 +18,7 @@ from exporter.drift.noise import has_unseen
 from exporter.drift.sample import inverse_size
 from exporter.drift.tails import LeftOut, needed, without
 from exporter.drift.univariate import METHODS, Sample
-from exporter.rows import Floats, Ints
+from exporter.rows import Bools, Floats
 
 LEAST_UNITS = 14  # units of the reference (days) below which nothing can be calibrated
 CHANCE = 0.001  # a threshold is never below the score that chance alone exceeds once in a thousand windows
@@ -106,15 +106,17 @@ def spread_threshold(null: Null, deviations: float, method: str, reference: Samp
 class Examples(NamedTuple):
     """What windows are made of. units: different days or shorter windows among them; independent: how many count.
 
-    chance: the squared correlation that two series of these windows have when their columns are independent. apart:
-    places of windows that are different and share no unit; None where they overlap.
+    chance: the squared correlation that two series of these windows have when their columns are independent. room: as
+    many windows as the reference has room for without an overlap. sharing: T x T, which windows have a unit in common;
+    None where the windows' own tail does not count.
     """
 
     days: int
     units: int
     independent: float
     chance: float
-    apart: Ints | None = None
+    room: float = 0.0
+    sharing: Bools | None = None
 
 
 class Sizes(NamedTuple):
@@ -231,11 +233,11 @@ def _heights(
 
 
 def _left_out(known: list[_Known], learned_from: Examples, freedom: float) -> LeftOut | None:
-    """Return the windows that share nothing, each with what is learned without it; None where they are too few."""
-    if learned_from.apart is None or len(learned_from.apart) < LEAST_UNITS:
+    """Return each window with what those that share nothing with it teach."""
+    if learned_from.sharing is None:
         return None
-    roots = np.array([one.roots[learned_from.apart] for one in known]).T
-    center, spread, largest = without(roots)
+    roots = np.array([one.roots for one in known]).T
+    center, spread, largest = without(roots, learned_from.sharing)
     methods = np.array([one.key[1] for one in known])
     usual: Floats = np.empty_like(spread)
     for method in np.unique(methods):
@@ -243,7 +245,8 @@ def _left_out(known: list[_Known], learned_from: Examples, freedom: float) -> Le
     spread = _widened(spread, usual, largest - center, freedom, learned_from.units - 1)
     powers = np.array([root_of(method) for method in methods])
     floor = np.array([max(one.floor, METHODS[one.key[1]].least) for one in known]) ** powers
-    return LeftOut(np.where(roots > floor, roots, np.nan), center, spread, np.array([o.blind for o in known]) ** powers)
+    blind = np.array([one.blind for one in known]) ** powers
+    return LeftOut(np.where(roots > floor, roots, np.nan), center, spread, blind, learned_from.room)
 
 
 def _widened(spread: Any, typical: Any, farthest: Any, freedom: float, units: int) -> Any:

@@ -1,7 +1,8 @@
 """How much rarer a test must be than theory says, because what the reference does has a heavier tail. Pure.
 
-Each window of the reference is judged by thresholds learned without it: the whole rule, on traffic that it does not
-know. How small the smallest of a window's p-values are then is what a budget for rarer windows is extrapolated from.
+Each window of the reference is judged by what those teach that share no day with it: the whole rule, on traffic that it
+does not know. How small the smallest of a window's p-values are then is what a budget for rarer windows is extrapolated
+from.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from exporter.rows import Floats
+from exporter.rows import Bools, Floats
 
 LEVEL = 0.1  # share of the windows whose p-values make the tail
 _PRIOR = 5.0  # of these windows that theory counts for
@@ -20,16 +21,17 @@ _MOST = 3.0  # times theory's height
 
 
 class LeftOut(NamedTuple):
-    """W windows by K tests, each window judged by what was learned without it.
+    """W windows by K tests, each window judged by what those that share nothing with it teach.
 
     root: size's root, NaN where it is too small to count or unknown. center, spread: W x K. blind: (K,) height from
-    which a test is deaf.
+    which a test is deaf. room: how many independent windows they are worth.
     """
 
     root: Floats
     center: Floats
     spread: Floats
     blind: Floats
+    room: float
 
 
 def needed(
@@ -48,41 +50,43 @@ def needed(
     while found < most:
         heard = left_out.center + found * left_out.spread <= left_out.blind
         smallest = np.minimum(tests * above(np.where(heard, away, -np.inf).max(axis=1)), 1.0)
-        if tests * float(above(np.asarray(found))) <= rarer(smallest, rate) * (1 + 1e-9):
+        if tests * float(above(np.asarray(found))) <= rarer(smallest, rate, left_out.room) * (1 + 1e-9):
             return found
         found *= _STEP
     return most
 
 
-def rarer(smallest: Floats, rate: float) -> float:
+def rarer(smallest: Floats, rate: float, room: float) -> float:
     """Return the p-value that a share `rate` of the windows is below.
 
     smallest: of each window the smallest p-value of all tests, times their effective number: uniform where theory
-    holds. Below LEVEL the share falls as the p-value to the power of a shape that is 1 in theory (Hill 1975), and is
-    never taken for lighter. Both, share and shape, are weighted with what theory says.
+    holds. room: how many independent windows they are worth. Below LEVEL the share falls as the p-value to the power of
+    a shape that is 1 in theory (Hill 1975), and is never taken for lighter. Both, share and shape, are weighted with
+    what theory says.
     """
     below = smallest[smallest < LEVEL]
-    share = (len(below) + _PRIOR) / (len(smallest) + _PRIOR / LEVEL)
-    heavy = (float(np.log(LEVEL / np.maximum(below, 1e-300)).sum()) + _PRIOR) / (len(below) + _PRIOR)
+    count = room * len(below) / max(len(smallest), 1)
+    share = (count + _PRIOR) / (room + _PRIOR / LEVEL)
+    excess = float(np.log(LEVEL / np.maximum(below, 1e-300)).mean()) if len(below) else 0.0
+    heavy = (count * excess + _PRIOR) / (count + _PRIOR)
     if rate >= share:
         return rate
     found: float = min(rate, LEVEL * (rate / share) ** max(heavy, 1.0))
     return found
 
 
-def without(roots: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return mean, standard deviation (ddof 1) and largest of each column without each row, each rows x columns.
+def without(roots: Floats, sharing: Bools) -> tuple[Floats, Floats, Floats]:
+    """Return mean, standard deviation (ddof 1) and largest of each column over the rows that share nothing with a row.
 
-    roots: NaN where unknown; what is left of a column with fewer than three known rows is NaN.
+    roots: W x K, NaN where unknown. sharing: W x W. NaN where fewer than two known rows are left.
     """
-    known = np.isfinite(roots)
-    count = known.sum(axis=0) - known
-    filled = np.where(known, roots, 0.0)
+    apart, known = (~sharing).astype(np.float64), np.isfinite(roots)
+    middle = np.nanmean(roots, axis=0)
+    moved = np.where(known, roots - middle, 0.0)
+    count = apart @ known
     usable = np.where(count > 1, count, np.nan)
-    mean = (filled.sum(axis=0) - filled) / usable
-    squares = np.where(known, roots - np.nanmean(roots, axis=0), 0.0) ** 2
-    moved = mean - np.nanmean(roots, axis=0)
-    variance = ((squares.sum(axis=0) - squares) - count * moved**2) / (usable - 1)
-    order = np.sort(np.where(known, roots, -np.inf), axis=0)
-    largest = np.where(roots == order[-1], order[-2], order[-1])
-    return mean, np.sqrt(np.maximum(variance, 0.0)), largest
+    mean = apart @ moved / usable
+    variance = (apart @ moved**2 - count * mean**2) / (usable - 1)
+    lowest = np.where(known, roots, -np.inf)
+    largest = np.array([np.where(shared[:, None], -np.inf, lowest).max(axis=0) for shared in sharing])
+    return middle + mean, np.sqrt(np.maximum(variance, 0.0)), largest

@@ -43,6 +43,13 @@ def chance(pairs: Pairs) -> float:
     return min(float((products**2).sum() / np.trace(products) ** 2), 0.99)
 
 
+def sharing(pairs: Pairs) -> Bools:
+    """Return which of the T pairs have a unit in common, on whichever side; T x T, each has with itself."""
+    holds = pairs.window if pairs.baseline is None else pairs.window + pairs.baseline
+    found: Bools = ((holds @ holds.T).toarray() > 0)[np.ix_(pairs.order, pairs.order)]
+    return found
+
+
 def sequence(units: int) -> Ints:
     """Return the resampled order of units: runs of seven, from anywhere in the reference, one after the other."""
     random = np.random.default_rng(_SEED)

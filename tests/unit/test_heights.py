@@ -21,9 +21,9 @@ def learn(sizes: np.ndarray, method: str = "ks", rate: float = 0.01, apart: bool
     apart: the windows' own tail counts, too.
     """
     rows = np.full(len(sizes), 1000.0)
-    places = np.arange(DAYS) if apart else None
+    sharing = np.eye(DAYS, dtype=bool) if apart else None
     series = {"all": {(str(number), method): Sizes(own, rows) for number, own in enumerate(sizes.T)}}
-    return calibrate(series, {"warning": rate}, Examples(DAYS, DAYS, DAYS, 1 / (DAYS - 1), places))["all"]
+    return calibrate(series, {"warning": rate}, Examples(DAYS, DAYS, DAYS, 1 / (DAYS - 1), DAYS, sharing))["all"]
 
 
 def normal(seed: int, columns: int, days: int = DAYS) -> np.ndarray:
@@ -125,31 +125,43 @@ def test_the_learned_threshold_is_not_below_the_least_effect() -> None:
 @given(st.lists(st.floats(1e-12, 1), min_size=14, max_size=300), st.floats(1e-5, 0.09))
 def test_a_tail_is_never_taken_for_lighter_than_theory(smallest: list[float], rate: float) -> None:
     """And the rarer the windows may be, the smaller the p-value."""
-    found = rarer(np.array(smallest), rate)
+    found = rarer(np.array(smallest), rate, len(smallest))
     assert 0 <= found <= rate
-    assert rarer(np.array(smallest), rate / 2) <= found
+    assert rarer(np.array(smallest), rate / 2, len(smallest)) <= found
 
 
 def test_the_p_value_of_a_rate_is_found_in_a_known_tail() -> None:
     """P(p < a) = a ** shape: of very many windows, as Hill says; of none, theory's."""
     even = (np.arange(100_000) + 0.5) / 100_000
     for shape in (1.0, 0.5, 0.25):
-        assert rarer(even ** (1 / shape), 0.005) == pytest.approx(0.005 ** (1 / shape), rel=0.03)
-    assert rarer(np.empty(0), 0.005) == pytest.approx(0.005)
-    assert rarer(np.ones(20), 0.005) == 0.005
+        assert rarer(even ** (1 / shape), 0.005, len(even)) == pytest.approx(0.005 ** (1 / shape), rel=0.03)
+    assert rarer(np.empty(0), 0.005, 0) == pytest.approx(0.005)
+    assert rarer(np.ones(20), 0.005, 20) == 0.005
     assert LEVEL > 0.05
 
 
-def test_without_a_row_is_what_is_left_of_it() -> None:
+@pytest.mark.parametrize("reach", [0, 3])
+def test_without_a_window_is_what_is_left_of_those_that_share_nothing(reach: int) -> None:
     """Against numpy, with values unknown here and there."""
     roots = np.random.default_rng(4).normal(size=(20, 6))
     roots[np.random.default_rng(5).random(roots.shape) < 0.3] = np.nan
-    found = without(roots)
+    place = np.arange(20)
+    sharing = np.abs(place[:, None] - place) <= reach
+    found = without(roots, sharing)
     for row in range(20):
-        left = np.delete(roots, row, axis=0)
+        left = roots[~sharing[row]]
         expected = np.nanmean(left, axis=0), np.nanstd(left, axis=0, ddof=1), np.nanmax(left, axis=0)
         for part, own in zip(found, expected, strict=True):
             assert part[row] == pytest.approx(own)
+
+
+def test_few_windows_say_little_about_their_tail() -> None:
+    """Overlapping windows count for as many as there is room for."""
+    smallest = np.repeat([1e-6, 0.5], [20, 180])
+    found = [rarer(smallest, 0.005, room) for room in (0, 8, 50, 200)]
+    assert found[0] == 0.005
+    assert found == sorted(found, reverse=True)
+    assert found[3] < found[1] / 3
 
 
 def heavy(seed: int, days: int, columns: int = 60) -> np.ndarray:
@@ -181,7 +193,7 @@ def test_what_is_below_chance_or_deaf_does_not_raise_the_height() -> None:
     """Jumps that no threshold would have told anything of, or that chance explains, count for nothing."""
     sizes = heavy(3, DAYS)
     rows = np.full(DAYS, 1000.0)
-    examples = Examples(DAYS, DAYS, DAYS, 1 / (DAYS - 1), np.arange(DAYS))
+    examples = Examples(DAYS, DAYS, DAYS, 1 / (DAYS - 1), DAYS, np.eye(DAYS, dtype=bool))
     heights = {}
     for name, bounds in {"heard": {}, "chance": {"floor": 0.9}, "deaf": {"blind": 0.05}}.items():
         series = {"all": {(str(n), "ks"): Sizes(own, rows, **bounds) for n, own in enumerate(sizes.T)}}
