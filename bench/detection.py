@@ -236,12 +236,12 @@ def later(trials: list[Trial], rules: list[str], scaled: Thresholds) -> str:
 
 ABOUT = """# Detection
 
-Half of each reference's days, drawn at random, makes baseline and thresholds; the other half, resampled in runs of
-28 days, is the traffic (as in quiet_pager.md). In each trial one feature, drawn at random, changes for good, and the
-last 24 hours and the last 7 days are judged at the end of each day for {span} days. An alarm counts when it names the
-changed feature and when the same window without the change has none: luck is not counted, and a rule that is in alarm
-anyway cannot tell anything. A cell is: share of the trials detected within {span} days; mean days until then (never:
-counted as {none}); in the tables of single sets also the mean number of rows that had come by then.
+Half of each reference's days of each weekday, drawn at random, makes baseline and thresholds; the other half, resampled
+in runs of 28 days, is the traffic (as in quiet_pager.md). In each trial one feature, drawn at random, changes for good,
+and the last 24 hours and the last 7 days are judged at the end of each day for {span} days. An alarm counts when it
+names the changed feature and when the same window without the change has none: luck is not counted, and a rule that is
+in alarm anyway cannot tell anything. A cell is: share of the trials detected within {span} days; mean days until then
+(never: counted as {none}); in the tables of single sets also the mean number of rows that had come by then.
 
 - mean: numbers move up by so many standard deviations of the reference. variance: their distance from the mean is
   multiplied. swap: this share of the rows gets the category of middling frequency. missing: this share loses its

@@ -2,7 +2,8 @@
 
 usage: python -m bench.quiet_pager [--quick] [--wide 20 200]
 
-Half of a reference's days makes baseline and thresholds; the other half, resampled in runs of 28 days, is the year.
+Half of a reference's days of each weekday makes baseline and thresholds; the other half, resampled in runs of 28 days,
+is the year.
 Every day the last 24 hours and the last 7 days are judged. An alarm episode is a run of consecutive evaluations of one
 window length in which any column is detected; the two window lengths count separately and add up.
 """
@@ -138,16 +139,19 @@ def section(title: str, about: str, found: dict[str, list[Rates]], rules: list[s
 
 ABOUT = """# A quiet pager
 
-Half of each reference's days, drawn at random, makes baseline and thresholds; the other half, resampled in runs of
-28 days, is a year in which nothing changes. Each day the last 24 hours and the last 7 days are judged: all features,
-prediction, scores and label, by every rule. Numbers are means over random splits, ± their standard error over the
-splits. Ours has a budget of 1 alarm episode per 30 days for the whole model: all columns, both window lengths, against
-the reference and against the window before (the default baselines).
+Half of each reference's days of each weekday, drawn at random, makes baseline and thresholds; the other half, resampled
+in runs of 28 days, is a year in which nothing changes. Each day the last 24 hours and the last 7 days are judged: all
+features, prediction, scores and label, by every rule. Numbers are means over random splits, ± their standard error over
+the splits. Ours has a budget of 1 alarm episode per 30 days for the whole model: all columns, both window lengths,
+against the reference and against the window before (the default baselines).
 
 - A **model's episode** is a run of consecutive evaluations of one window length in which any column is detected. A
   rule that alarms every day has one episode that never ends, and so has few: read it beside the **evaluations in
   alarm**.
 - A **column's episode** is the same for one column; each is an alert of its own.
+- Windows of a day follow each other as the half's days do. Those of a week see the same days in another order, in which
+  each weekday's days follow each other: so a week has one day of each weekday, as real ones have. A weekday on which
+  the shop is closed (retail's Saturday) has no rows there.
 - The window before is compared with where both lie in one run of days: in 27 of 28 evaluations by day, in 15 of 28 by
   week (fewer on the flights sets, whose halves have 22 days). The week before needs 41 days to learn from: on the
   flights sets it has no thresholds here. `week_ago` is not judged: it is not a default baseline.
