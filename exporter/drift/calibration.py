@@ -25,6 +25,7 @@ CHANCE = 0.001  # a threshold is never below the score that chance alone exceeds
 _SMALLEST = 1e-9
 _LEAST_KNOWN = 0.25  # share of the windows in which a column must have been judged
 _REACHABLE = 0.98  # share of the farthest that a threshold may be at
+_SHARING = 0.25  # part of the windows that may share a unit with a window that is judged by the others
 _PRIOR = 5.0  # examples that the other columns' spread counts for
 
 
@@ -233,8 +234,8 @@ def _heights(
 
 
 def _left_out(known: list[_Known], learned_from: Examples, freedom: float) -> LeftOut | None:
-    """Return each window with what those that share nothing with it teach."""
-    if learned_from.sharing is None:
+    """Return each window with what those that share nothing with it teach; None where those are too few."""
+    if learned_from.sharing is None or learned_from.sharing.mean() > _SHARING:
         return None
     roots = np.array([one.roots for one in known]).T
     center, spread, largest = without(roots, learned_from.sharing)

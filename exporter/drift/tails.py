@@ -17,7 +17,7 @@ from exporter.rows import Bools, Floats
 LEVEL = 0.1  # share of the windows whose p-values make the tail
 _PRIOR = 5.0  # of these windows that theory counts for
 _STEP = 1.05  # of the heights that are tried
-_MOST = 3.0  # times theory's height
+_MOST = 2.0  # times theory's height
 
 
 class LeftOut(NamedTuple):
@@ -40,7 +40,7 @@ def needed(
     """Return the lowest height, from theory's on, at which windows like the reference's keep to the rate.
 
     height: theory's. tests: their effective number. above: height -> p-value of one test. A test that is blind at a
-    height does not count there. At most three times theory's.
+    height does not count there. At most twice theory's.
     """
     if left_out is None:
         return height
