@@ -78,7 +78,8 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
         for number, name in enumerate(segments.names)
         if (column == number).any()
     }
-    described = _days(model, bins, counts, dict(zip(_numbers(starts), units.get(DAY, []), strict=True)))
+    numbers = _numbers(starts)
+    described = _days(model, bins, counts, dict(zip(numbers, units.get(DAY, []), strict=True)))
     return Baseline(
         schema=schema,
         bins=bins,
@@ -86,8 +87,8 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
         segments=segments,
         slices=_slices(segments, bins, placed, members, ranked),
         newest=_newest(timestamp),
-        learned=calibrations(model, bins, units, of_segments, days),
-        quality=learn_windows(model, bins, units, days),
+        learned=calibrations(model, bins, units, of_segments, numbers),
+        quality=learn_windows(model, bins, units, numbers),
         days=described,
         importance=None if has_importances(model, schema) else measure(batch, outcomes, model.task),
         sequential=tuple(_detectors(model, described)),
