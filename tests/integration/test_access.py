@@ -220,6 +220,10 @@ def test_with_a_password_changes_are_allowed(serve: Callable[..., Serving], free
     serving.healthy()
     assert serving.get("/-/reload", "POST").code == 200
     assert "is refused" not in serving.log
+    outcome = "/api/v1/models/churn/retrain/5f0c/outcome"  # its own token takes the place of no password
+    assert "X-Model-Exporter-Token" in serving.get(outcome, "POST").json["error"]
+    answer = serving.get(outcome, "POST", **{"Authorization": "", "X-Model-Exporter-Token": "t"})
+    assert (answer.code, "basic authentication" in answer.json["error"]) == (401, True)
 
 
 def test_headers(serve: Callable[..., Serving]) -> None:

@@ -8,6 +8,7 @@ import re
 import subprocess
 import textwrap
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,13 +95,17 @@ def test_programs_can_be_read() -> None:
     assert {step.get("id") for step in workflow["jobs"]["retrain"]["steps"]} >= {"state", "train"}
 
 
-def test_script_signs_as_the_exporter_reads(need_tool: Callable[[str], str]) -> None:
-    """The outcome that it sends is valid, whatever is in its texts."""
+@pytest.mark.parametrize("login", [None, 'ci:a "pass" word'])
+def test_script_signs_as_the_exporter_reads(need_tool: Callable[[str], str], login: str | None) -> None:
+    """The outcome that it sends is valid, whatever is in its texts; with a password where there is one."""
     for name in ("curl", "jq", "openssl"):
         need_tool(name)
     with CiServer(200) as server:
         command = [str(FOLDER / "report_outcome.sh"), server.url, "failed", "4", 'no "labels", ä']
-        subprocess.run(command, check=True, env={"SECRET": "of both", "PATH": "/usr/bin:/bin"}, timeout=30)
+        env = {"SECRET": "of both", "PATH": "/usr/bin:/bin"} | ({"EXPORTER_LOGIN": login} if login else {})
+        subprocess.run(command, check=True, env=env, timeout=30)
     (call,) = server.calls
+    sent = f"Basic {b64encode(login.encode()).decode()}" if login else None
+    assert call.headers.get("authorization") == sent
     assert call.json == {"status": "failed", "version": "4", "message": 'no "labels", ä'}
     assert valid(b"of both", call.body, call.headers[HEADER.lower()], time.time())
