@@ -75,6 +75,9 @@ def _gather_dense(parts: list[Placed], group: Ints, groups: int, size: int) -> l
     """Add up into a vector with all places: without a sort, which pays where most places are used."""
     vector = np.zeros(groups * size, np.int64)
     for part in parts:
+        if groups == 1 and len(part.place) and (part.place == part.place[0]).all():
+            vector[part.place[0]] += part.amount.sum()
+            continue
         key = group[part.row] * size + part.place
         if (part.amount == 1).all():
             vector += np.bincount(key, minlength=len(vector))

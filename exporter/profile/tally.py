@@ -86,16 +86,8 @@ def count_numbers(bins: NumericBins, values: Floats, invalid: int = 0) -> Counts
 def _by_knots(bins: NumericBins, own: Floats) -> tuple[Counts, Counts]:
     """Count increasing values by searching the knots in them: cells, and sums of the positions by place."""
     knots = bins.knots
-    left = own.searchsorted(knots)
-    found = np.flatnonzero(own[np.minimum(left, len(own) - 1)] == knots)
-    right = left.copy()
-    right[found] = own.searchsorted(knots[found], "right")
-    cells = np.empty(bins.missing, np.int64)
-    cells[1::2] = right - left
-    cells[0], cells[-1] = left[0], len(own) - right[-1]
-    cells[2:-1:2] = left[1:] - right[:-1]
-    used = np.flatnonzero(cells)
-    counted = Counts(used, cells[used])
+    cells, left = _cells(knots, own)
+    counted = sparse(cells)
     if not len(bins.spans):
         return counted, ZERO
     bounds = np.append(left[bins.spans], left[-1])
@@ -109,11 +101,24 @@ def _by_knots(bins: NumericBins, own: Floats) -> tuple[Counts, Counts]:
         parts = positions(own[start:end], low, scale, scratch("positions", end - start))
         total[some] += np.add.reduceat(parts, np.cumsum(rows[some]) - rows[some])
     total -= np.diff(bounds) * ROUNDED  # both sums may have gone around 2**64; their difference is right
-    at = found[found < len(knots) - 1]  # rows at a knot have no position
+    at = np.flatnonzero(cells[1:-2:2])  # rows at a knot have no position
     span = np.searchsorted(bins.spans, at, side="right") - 1
     parts = (positions(knots[at], spans.low[span], spans.scale[span]) - ROUNDED) * cells[2 * at + 1]
     np.subtract.at(total, span, parts)
     return counted, Counts(bins.inner + np.arange(len(total)), total)
+
+
+def _cells(knots: Floats, own: Floats) -> tuple[Ints, Ints]:
+    """Return the rows per cell of increasing values, at least one, and how many are below each knot."""
+    left = own.searchsorted(knots)
+    found = np.flatnonzero(own[np.minimum(left, len(own) - 1)] == knots)
+    right = left.copy()
+    right[found] = own.searchsorted(knots[found], "right")
+    cells = np.empty(2 * len(knots) + 1, np.int64)
+    cells[1::2] = right - left
+    cells[0], cells[-1] = left[0], len(own) - right[-1]
+    cells[2:-1:2] = left[1:] - right[:-1]
+    return cells, left
 
 
 def _by_rows(bins: NumericBins, own: Floats) -> tuple[Counts, Counts]:
