@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check servers bench dashboards clean
+.PHONY: help run test check servers bench speed dashboards clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -37,9 +37,14 @@ check: .venv/.dev servers ## lint, types, and the tests of what must hold across
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/contract
 
-bench: .venv/.dev ## measure false alarms and detection (minutes; bench/README.md)
+bench: speed ## measure speed, false alarms and detection (minutes; bench/README.md)
 	$(BIN)/python -m bench.quiet_pager
 	$(BIN)/python -m bench.detection
+
+speed: .venv/.dev ## measure speed, memory and store against scipy and the limit (docs/performance.md)
+	$(BIN)/python -m bench.w3
+	$(BIN)/python -m bench.w1
+	$(BIN)/python -m bench.w2
 
 dashboards: .venv/.dev ## build grafana/dashboards/*.json
 	$(BIN)/python -m grafana.build

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import special
 
 _FEW = 140  # rows up to which scipy's own exact ways are fast, and approximations are not good enough
+_SOME = 2_000  # up to which the expansion is off by more than 1e-10 where the p-value is near 1
 _TERMS = 2_048
 
 
@@ -19,8 +20,8 @@ def survival(rows: int, distance: float) -> float:
     that Simard and L'Ecuyer (2011) recommend.
     """
     squared = rows * distance**2
-    if rows <= _FEW or rows * distance <= 1.0:
-        from scipy.stats import kstwo  # seldom: so few rows are not judged by default
+    if rows <= _FEW or rows * distance <= 1.0 or (rows <= _SOME and rows * distance**1.5 <= 1.4):
+        from scipy.stats import kstwo  # seldom: few rows, and of not so few a p-value near 1
 
         return float(kstwo.sf(distance, rows))
     if squared >= 370.0 or distance >= 1.0:

@@ -17,6 +17,7 @@ from exporter.rows import Bools, Floats, Ints
 
 FRACTION = 2**32  # a real number is kept as whole units plus this many parts of one
 _MOST_DENSE = 2**22
+_HEAD = struct.Struct("<III")
 _WIDE = 255  # stands for a number that a byte cannot hold
 LARGEST = 2.0**36  # whole units of one value; 2**27 such rows fit into 64 bits
 
@@ -129,38 +130,61 @@ def add_into(vector: Ints, counts: Counts) -> None:
 
 
 def encode(counts: Counts) -> bytes:
-    """Pack for the store: steps between places and amounts a byte each, and what a byte cannot hold behind them.
+    """Pack for the store: steps between places and amounts a byte each, and apart what a byte cannot hold.
 
-    Nearly all steps and amounts of an hour's rows are small; deflate's Huffman code makes two or three bits of them.
+    Nearly all steps and amounts of an hour's rows are small: Huffman's code makes one or two bits of them.
     """
-    parts = [_bytes_of(np.diff(counts.place, prepend=0)), _bytes_of(counts.amount)]
-    raw = b"".join((*(small for small, _ in parts), *(wide for _, wide in parts)))
-    packer = zlib.compressobj(6, zlib.DEFLATED, -15, 8, zlib.Z_HUFFMAN_ONLY)
-    return struct.pack("<I", len(counts.place)) + packer.compress(raw) + packer.flush()
+    (steps, far), (amounts, large) = _bytes_of(np.diff(counts.place, prepend=0)), _bytes_of(counts.amount)
+    packed = _deflated(steps, zlib.Z_HUFFMAN_ONLY), _deflated(amounts, zlib.Z_HUFFMAN_ONLY), _planes(far + large)
+    return _HEAD.pack(len(counts.place), len(packed[0]), len(packed[1])) + b"".join(packed)
 
 
 def decode(blob: bytes) -> Counts:
     """Unpack what `encode` packed."""
-    (length,) = struct.unpack_from("<I", blob)
-    raw = zlib.decompress(memoryview(blob)[4:], -15)
-    steps, amounts = (np.frombuffer(raw, np.uint8, length, start) for start in (0, length))
-    end = 2 * length + 8 * int((steps == _WIDE).sum())
-    step, amount = (_from_bytes(own, raw[a:b]) for own, a, b in ((steps, 2 * length, end), (amounts, end, len(raw))))
-    return Counts(np.cumsum(step), amount)
+    length, first, second = _HEAD.unpack_from(blob)
+    ends = _HEAD.size + first, _HEAD.size + first + second
+    steps, amounts = (
+        np.frombuffer(zlib.decompress(part, -15), np.uint8) if length else np.empty(0, np.uint8)
+        for part in (blob[_HEAD.size : ends[0]], blob[ends[0] : ends[1]])
+    )
+    wide = _from_planes(blob[ends[1] :])
+    far = int((steps == _WIDE).sum())
+    return Counts(np.cumsum(_from_bytes(steps, wide[:far])), _from_bytes(amounts, wide[far:]))
 
 
-def _bytes_of(values: Ints) -> tuple[bytes, bytes]:
-    """Return each value in a byte, and those that do not fit: their first bytes, their second bytes, ..."""
+def _deflated(raw: bytes, strategy: int) -> bytes:
+    packer = zlib.compressobj(6, zlib.DEFLATED, -15, 8, strategy)
+    return packer.compress(raw) + packer.flush()
+
+
+def _bytes_of(values: Ints) -> tuple[bytes, list[int]]:
+    """Return each value in a byte, and those that do not fit."""
     small = (values >= 0) & (values < _WIDE)
-    wide = values[~small].astype("<i8").view(np.uint8).reshape(-1, 8).T
-    return np.where(small, values, _WIDE).astype(np.uint8).tobytes(), wide.tobytes()
+    return np.where(small, values, _WIDE).astype(np.uint8).tobytes(), values[~small].tolist()
 
 
-def _from_bytes(small: NDArray[np.uint8], wide: bytes) -> Ints:
+def _from_bytes(small: NDArray[np.uint8], wide: Ints) -> Ints:
     values = small.astype(np.int64)
-    planes = np.frombuffer(wide, np.uint8).reshape(8, -1).T
-    values[small == _WIDE] = np.ascontiguousarray(planes).view("<i8").ravel()
+    values[small == _WIDE] = wide
     return values
+
+
+def _planes(values: list[int]) -> bytes:
+    """Pack whole numbers: how many bytes each needs, then all first bytes, all second bytes, ..."""
+    most = max((value.bit_length() // 8 + 1 for value in values), default=0)
+    raw = np.array(values, "<i8").view(np.uint8).reshape(-1, 8).T[:most].tobytes()
+    return bytes([most]) + _deflated(raw, zlib.Z_DEFAULT_STRATEGY)
+
+
+def _from_planes(blob: bytes) -> Ints:
+    most = blob[0]
+    if not most:
+        return np.empty(0, np.int64)
+    planes = np.frombuffer(zlib.decompress(blob[1:], -15), np.uint8).reshape(most, -1)
+    whole = np.empty((planes.shape[1], 8), np.uint8)
+    whole[:, :most] = planes.T
+    whole[:, most:] = np.where(planes[-1] >= 128, 255, 0)[:, None]  # the sign
+    return whole.view("<i8").ravel().astype(np.int64)
 
 
 def whole_and_parts(values: Floats) -> tuple[Ints, Ints]:

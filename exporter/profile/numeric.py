@@ -110,10 +110,10 @@ def fit(values: Floats, most: int) -> NumericBins:
         ranks = np.linspace(0, len(ordered) - 1, most).round().astype(np.int64)
         distinct = ordered[ranks]
     knots = np.unique(np.concatenate([distinct, deciles]))
-    return NumericBins(knots, _decile_starts(knots, deciles), exact, _spans(knots))
+    return NumericBins(knots, _decile_starts(knots, deciles), exact, cut_spans(knots))
 
 
-def _spans(knots: Floats) -> Ints:
+def cut_spans(knots: Floats) -> Ints:
     """Cut the knots into at most 128 spans: a wide cell is one of its own, many narrow ones share one.
 
     Shares of the sum of the roots of the widths: as narrow cells lose little by sharing, and wide ones much.
@@ -138,7 +138,7 @@ def beyond(bins: NumericBins) -> NumericBins:
     above = steps[inside & (steps > bins.knots[-1])]
     starts = np.where(bins.starts > 0, bins.starts + 2 * len(below), 0)
     knots = np.concatenate([below, bins.knots, above])
-    return NumericBins(knots, starts, bins.exact, _spans(knots))
+    return NumericBins(knots, starts, bins.exact, cut_spans(knots))
 
 
 def _decile_starts(knots: Floats, deciles: Floats) -> Ints:
