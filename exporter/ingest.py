@@ -26,13 +26,14 @@ from exporter.schema import SchemaError
 from exporter.settings import Model, Source
 from exporter.sources import files, push
 from exporter.sources.files import Chunk, Unreadable
-from exporter.store import Store, StoreError, Transaction, audit
+from exporter.store import Store, StoreError, Transaction, audit, rollup
 from exporter.store.tables import Bucket
 from exporter.tasks import SourceRecord, Task, TaskError
-from exporter.windows import Windows, frames
+from exporter.windows import Frame, Windows, frames
 
 log = logging.getLogger("exporter.ingest")
 Groups = Iterable[tuple[str, Iterator[Chunk]]]  # chunks by path
+_ROLLED_AT_ONCE = 24
 # Source, its patterns, how far each of its paths was read, columns that stay text, rows at once -> what is new.
 Feed = Callable[[str, tuple[str, ...], Mapping[str, str], tuple[str, ...], int], Iterator[Chunk]]
 
@@ -60,6 +61,8 @@ class Ingest:
         self._least = retention
         self._retention = retention
         self._windows: Windows | None = None
+        self._frames: list[Frame] = []
+        self._rolled_up: int | None = None  # the hour up to which hours and days are added up
 
     def run(self, now: float) -> None:
         """Read what is new as of `now` (Unix seconds), and move the windows there."""
@@ -70,6 +73,7 @@ class Ingest:
             own = frames(self.model.windows, bucket, self.model.drift.baselines, delay)
             self._retention = max([self._least, *(frame.behind + frame.seconds for frame in own)])
             self._windows = Windows(own, baseline.bins.size, self._buckets)
+            self._frames, self._rolled_up = own, None
         try:
             late = self._late_limit(now)
             limits = Limits(now, bucket, now - self._retention, late, self._replay, self.model.timezone)
@@ -79,9 +83,21 @@ class Ingest:
                 changed = ledger.settle_labels(tx, self.model.name, baseline, now, self.model.timezone)
             self._windows.change(changed)
             self._windows.move(int(now) // bucket * bucket)
+            self._roll_up(int(now) // bucket * bucket)
         except BaseException:
             self._windows = None  # it may have missed a change: the next run sums afresh
             raise
+
+    def _roll_up(self, end: int) -> None:
+        """Add up hours and days that are over, so that the next start need not read each bucket."""
+        bucket = self.model.bucket_seconds
+        hour = end // rollup.LEVELS[-1]
+        if hour != self._rolled_up and rollup.levels(bucket):
+            with self._store.transaction() as tx:
+                start = int(end - self._retention) // bucket * bucket
+                start = max(start, end - max(frame.behind + frame.seconds for frame in self._frames))
+                if tx.roll_up(self.model.name, bucket, start, end, _ROLLED_AT_ONCE):
+                    self._rolled_up = hour
 
     def forget(self, now: float) -> None:
         """Keep the retention; not before windows and days have read the oldest buckets."""
@@ -273,7 +289,7 @@ class Ingest:
 
     def _buckets(self, start: int, end: int, segment: str | None) -> list[Bucket]:
         with self._store.transaction() as tx:
-            return tx.buckets(self.model.name, start, end, segment)
+            return tx.summed(self.model.name, start, end, segment)
 
 
 def _sources(model: Model) -> list[tuple[str, Source]]:

@@ -25,10 +25,10 @@ def wasserstein(reference: Sample, current: Sample) -> float:
     """Return the 1-Wasserstein distance, in standard deviations (ddof 0) of the reference.
 
     The integral of |F - G|. Within a cell each side's rows stand at one place. In a cell that is a span of its own that
-    is their mean: exact where it has rows of one side only and F - G keeps its sign, or at most one row a side, else off
-    by at most cell width / 2 x (share of the reference + share of the window in it). In a span of several cells it is
-    the span's mean position, in each of them as far in: off by at most twice that. The variance is too small by at most
-    sum(cell width squared / 4 x share of the reference in the cell), or off by as much as four times that in such spans.
+    is their mean: exact where it has rows of one side only and F - G keeps its sign, or at most one row a side, else
+    off by at most cell width / 2 x (share of the reference + share of the window in it). In a span of several cells it
+    is as far in as the span's rows are on average: off by at most twice that. The variance is too small by at most
+    sum(cell width squared / 4 x share of the reference in the cell); in such spans off by at most four times that.
     """
     if reference.std == 0:
         return 0.0 if ((reference.cells > 0) == (current.cells > 0)).all() else float("inf")

@@ -60,6 +60,16 @@ BUCKET = sa.Table(
     _key("start", sa.BigInteger),
     sa.Column("counts", sa.LargeBinary, nullable=False),
 )
+ROLLUP = sa.Table(
+    "rollup",
+    TABLES,
+    _key("model"),
+    _key("seconds", sa.BigInteger),
+    _key("version"),
+    _key("segment"),
+    _key("start", sa.BigInteger),
+    sa.Column("counts", sa.LargeBinary, nullable=False),
+)
 SAMPLE = sa.Table(
     "sample",
     TABLES,
@@ -155,7 +165,7 @@ INBOX = sa.Table(
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Index("inbox_waiting", "model", "source", "done", "number"),
 )
-OF_A_MODEL = (BASELINE, BUCKET, SAMPLE, DAY, PREDICTION, PENDING, POSITION, COUNTER, NEWEST)
+OF_A_MODEL = (BASELINE, BUCKET, ROLLUP, SAMPLE, DAY, PREDICTION, PENDING, POSITION, COUNTER, NEWEST)
 
 
 class StoreError(Exception):

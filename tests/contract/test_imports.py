@@ -71,6 +71,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("sources.parquet",),
     ("sources", "sources.files", "store.tables", "tasks", "exposition"),
     ("collector",),
+    ("store.rollup",),
     ("store.connect", "store.transaction", "windows"),
     ("store.audit",),
     ("store.retraining",),
@@ -111,7 +112,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 ROOMS = {
     "sqlalchemy": {
-        *("store", "store.connect", "store.lease", "store.tables", "store.transaction"),
+        *("store", "store.connect", "store.lease", "store.rollup", "store.tables", "store.transaction"),
         *("store.audit", "store.retraining"),
     },
     "flask": {

@@ -1,0 +1,103 @@
+"""Hours and days of buckets added up, so that a long window of short buckets is read in few rows.
+
+An hour or day that is rolled up has a row of its own kind (version and segment empty), and one of each version and
+segment that has rows in it. What is added to buckets later is added to these, too, in the same transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from exporter.profile.counts import ZERO, Counts, add, decode, encode
+from exporter.store.tables import BUCKET, ROLLUP, Bucket, Key
+
+LEVELS = (86_400, 3_600)  # seconds, the longest first
+Upsert = Callable[[list[dict[str, Any]]], None]
+
+
+def levels(bucket: int) -> list[int]:
+    """Return the lengths that buckets are rolled up to, the shortest first: several whole buckets each."""
+    return [seconds for seconds in LEVELS[::-1] if seconds > bucket and seconds % bucket == 0]
+
+
+def rolled(connection: sa.Connection, model: str, start: int, end: int) -> set[tuple[int, int]]:
+    """Return (seconds, start) of what is rolled up and within start and end."""
+    own = (ROLLUP.c.model == model) & (ROLLUP.c.version == "") & (ROLLUP.c.segment == "")
+    within = (ROLLUP.c.start >= start) & (ROLLUP.c.start + ROLLUP.c.seconds <= end)
+    rows = connection.execute(sa.select(ROLLUP.c.seconds, ROLLUP.c.start).where(own, within))
+    return {(row.seconds, row.start) for row in rows}
+
+
+def change(connection: sa.Connection, upsert: Upsert, model: str, deltas: Mapping[Key, Counts]) -> None:
+    """Add to what is rolled up already."""
+    starts = [start for _, _, start in deltas]
+    if not starts:
+        return
+    known = rolled(connection, model, min(starts) // LEVELS[0] * LEVELS[0], max(starts) + LEVELS[0])
+    total: dict[tuple[int, str, str, int], Counts] = {}
+    for (version, segment, start), counts in deltas.items():
+        for seconds in LEVELS:
+            own = start // seconds * seconds
+            if (seconds, own) in known:
+                key = (seconds, version, segment, own)
+                total[key] = add(total[key], counts) if key in total else counts
+    for key, counts in total.items():
+        old = connection.execute(sa.select(ROLLUP.c.counts).where(*_is(model, *key))).scalar()
+        upsert([_row(model, *key, counts if old is None else add(decode(old), counts))])
+
+
+def build(connection: sa.Connection, upsert: Upsert, model: str, seconds: int, start: int) -> None:
+    """Roll up the buckets of an hour or day."""
+    total: dict[tuple[str, str], list[Counts]] = {}
+    for one in read(connection, model, start, start + seconds, None):
+        total.setdefault((one.version, one.segment), []).append(one.counts)
+    rows = [_row(model, seconds, *key, start, add(*many)) for key, many in total.items()]
+    upsert([*rows, _row(model, seconds, "", "", start, ZERO)])
+
+
+def read(connection: sa.Connection, model: str, start: int, end: int, segment: str | None) -> list[Bucket]:
+    """Return buckets that add up to those with start <= bucket < end, of one segment or of each."""
+    chosen: list[tuple[int, int]] = []
+    if end - start > LEVELS[-1]:
+        whole = rolled(connection, model, start, end)
+        days = {first for seconds, first in whole if seconds == LEVELS[0]}
+        chosen = [one for one in whole if one[0] == LEVELS[0] or one[1] // LEVELS[0] * LEVELS[0] not in days]
+    found: list[Bucket] = []
+    for seconds in LEVELS:
+        starts = [own for length, own in chosen if length == seconds]
+        if starts:
+            own = (ROLLUP.c.model == model, ROLLUP.c.seconds == seconds, ROLLUP.c.start.in_(starts))
+            found += _buckets(connection, ROLLUP, (*own, ROLLUP.c.segment != ""), segment)
+    for first, last in _gaps(start, end, chosen):
+        within = (BUCKET.c.model == model, BUCKET.c.start >= first, BUCKET.c.start < last)
+        found += _buckets(connection, BUCKET, within, segment)
+    return found
+
+
+def _gaps(start: int, end: int, chosen: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return what is left of a stretch without those that are rolled up."""
+    found = []
+    for seconds, own in sorted(chosen, key=lambda one: one[1]):
+        if own > start:
+            found.append((start, own))
+        start = own + seconds
+    return [*found, (start, end)] if start < end else found
+
+
+def _buckets(connection: sa.Connection, table: sa.Table, within: tuple[Any, ...], segment: str | None) -> list[Bucket]:
+    query = sa.select(table.c.version, table.c.segment, table.c.start, table.c.counts).where(*within)
+    query = query if segment is None else query.where(table.c.segment == segment)
+    return [Bucket(row.version, row.segment, row.start, decode(row.counts)) for row in connection.execute(query)]
+
+
+def _is(model: str, seconds: int, version: str, segment: str, start: int) -> tuple[Any, ...]:
+    key = {"model": model, "seconds": seconds, "version": version, "segment": segment, "start": start}
+    return tuple(ROLLUP.c[name] == value for name, value in key.items())
+
+
+def _row(model: str, seconds: int, version: str, segment: str, start: int, counts: Counts) -> dict[str, Any]:
+    key = {"model": model, "seconds": seconds, "version": version, "segment": segment, "start": start}
+    return key | {"counts": encode(counts)}
