@@ -120,11 +120,12 @@ def sample(batch: Batch, outcomes: Outcomes, task: Task, seed: int = 0) -> Rows 
     chosen = np.sort(np.argsort(-output.var(axis=0), kind="stable")[:_MOST_OUTPUTS])
     names, columns, categorical = [], [], []
     for name in sorted(batch.features):
-        column = _prepare(batch.features[name], kept)
+        read = batch.features[name]
+        column = _prepare(read, kept)
         if len(np.unique(column)) > 1:  # all NaN counts as one
             names.append(name)
             columns.append(column)
-            categorical.append(isinstance(batch.features[name], CategoryColumn))
+            categorical.append(isinstance(read, CategoryColumn))
     whole = np.column_stack(columns) if columns else np.empty((len(kept), 0))
     return Rows(tuple(names), whole, tuple(categorical), output[:, chosen], truth[:, chosen], alike(whole))
 

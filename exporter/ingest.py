@@ -163,9 +163,9 @@ class Ingest:
             if stored == fingerprint:
                 record.up, record.errors = True, {}
                 return self._use(self.baseline or self._stored())
-            table = files.read_all(model.reference.files)
+            table = files.read_reference(model.reference.files)
             made = fit(model, table)
-        except (OSError, ValueError, SchemaError) as error:
+        except (OSError, ValueError, SchemaError, Unreadable) as error:
             record.up, record.errors = False, {"reference": str(error)}
             if stored is None:
                 raise TaskError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -19,10 +20,10 @@ from exporter.history import Day, describe, series
 from exporter.importance import measure
 from exporter.profile import categorical, delay, numeric, weight
 from exporter.profile.batch import as_outcomes, delays, groups_of, labels_of, read_batch, weights_of
-from exporter.profile.columns import Column
+from exporter.profile.columns import Column, Unread
 from exporter.profile.counts import Counts, Placed, gather, keep_rows
 from exporter.profile.kpi import KpiBins, bins_of, needed
-from exporter.profile.model import Batch, Bins, ModelBins
+from exporter.profile.model import WORTH_THREADS, Batch, Bins, ModelBins
 from exporter.profile.outcome import ClassBins, Outcomes, RegressionBins
 from exporter.profile.ranking import RankingBins, together
 from exporter.profile.serving import ErrorBins, LatencyBins
@@ -34,6 +35,7 @@ from exporter.schema import Schema, SchemaError, infer
 from exporter.segments import Segments
 from exporter.segments import fit as fit_segments
 from exporter.settings import Model
+from exporter.threads import each
 
 
 def fit(model: Model, reference: pa.Table) -> Baseline:
@@ -46,7 +48,8 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
     timestamp = _timestamps(model, reference)
     own = as_outcomes(schema, batch, label)._replace(weight=weights_of(model, reference))
     bins, schema = _fit_bins(model, schema, batch, own, label is not None)
-    batch = batch._replace(features={name: batch.features[name] for name in schema.features})
+    kept = batch.features.only(schema.features) if isinstance(batch.features, Unread) else None
+    batch = batch._replace(features={name: batch.features[name] for name in schema.features} if kept is None else kept)
     columns = tuple(name for names in needed(bins.kpis) for name in names)
     outcomes = as_outcomes(schema, batch, label)._replace(
         columns=read(reference, columns), delay=delays(timestamp, label_time), weight=weights_of(model, reference)
@@ -164,11 +167,14 @@ def _fit_bins(
     most = model.drift.knots
     features: dict[str, Bins] = {}
     skipped = dict(schema.skipped)
-    for name, column in batch.features.items():
-        try:
-            features[name] = _fit_column(column, most)
-        except ValueError as error:
-            skipped[name] = str(error)
+    names = list(batch.features)
+    fitted = partial(_fit_feature, batch, most)
+    wide = batch.rows * len(names) >= WORTH_THREADS
+    for name, found in zip(names, each(fitted, names) if wide else map(fitted, names), strict=True):
+        if isinstance(found, str):
+            skipped[name] = found
+        else:
+            features[name] = found
     try:
         prediction = _fit_column(batch.prediction, most)
         scores = tuple(numeric.fit(s.values[s.valid & ~np.isnan(s.values)], most) for s in batch.scores)
@@ -214,6 +220,14 @@ def _of_use(model: Model, schema: Schema) -> tuple[LatencyBins | None, ErrorBins
     latency = LatencyBins(columns.latency.column, columns.latency.unit) if columns.latency else None
     errors = ErrorBins(columns.error) if columns.error is not None else None
     return latency, errors, tuple(bins_of(kpi, of_label) for kpi in model.business)
+
+
+def _fit_feature(batch: Batch, most: int, name: str) -> Bins | str:
+    """Return a feature's bins, or why it has none."""
+    try:
+        return _fit_column(batch.features[name], most)
+    except ValueError as error:
+        return str(error)
 
 
 def _fit_column(column: Column, most: int) -> Bins:

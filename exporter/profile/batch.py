@@ -135,13 +135,13 @@ def known_by(labels: Labels, moment: float) -> Labels:
 def read_batch(model: Model, schema: Schema, table: pa.Table, own: bool = False) -> Batch:
     """Read outputs, and features when they are asked for; a column that is not there is missing in every row.
 
-    own: the table is the reference, on which the schema was fixed; its features are read once and kept.
+    own: the table is the reference, on which the schema was fixed; of one in memory features are read once and kept.
     """
     kind: Kind = "numeric" if model.task == "regression" else "categorical"
     features = Unread(table, schema.features, _derived(schema, table, own))
     return Batch(
         rows=len(table),
-        features=dict(features) if own else features,
+        features=dict(features) if own and isinstance(table, pa.Table) else features,
         prediction=typed(table, model.columns.prediction, kind),
         scores=tuple(numbers(table, name) for name in schema.scores),
         table=table,

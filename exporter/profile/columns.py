@@ -29,6 +29,10 @@ class Unread(Mapping[str, Column]):
         """Return a column as the table has it; None for a derived one, and one that it does not have."""
         return self._table[name] if name in self._names and name not in self._derived else None
 
+    def only(self, kinds: Mapping[str, Kind]) -> Unread:
+        """Return some of the columns."""
+        return Unread(self._table, kinds, self._derived)
+
     def __getitem__(self, name: str) -> Column:
         return self._derived[name] if name in self._derived else typed(self._table, name, self._kinds[name])
 

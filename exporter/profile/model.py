@@ -32,7 +32,7 @@ from exporter.rows import CategoryColumn, Floats, Ints, NumericColumn
 from exporter.threads import each
 
 Bins = NumericBins | CategoryBins
-_WORTH_THREADS = 500_000  # values to count from which on handing them to threads costs less than it gains
+WORTH_THREADS = 500_000  # values to count from which on handing them to threads costs less than it gains
 
 
 class Batch(NamedTuple):
@@ -135,7 +135,7 @@ class ModelBins:
                 column = batch.features[column] if array is None else array
             return count_column(bins, column, cuts)
 
-        many = batch.rows * len(columns) >= _WORTH_THREADS
+        many = batch.rows * len(columns) >= WORTH_THREADS
         counted = each(count, columns) if many else [count(name) for name in columns]
         rest = [*self._place_rest(batch), *more]
         found = []

@@ -24,7 +24,7 @@ from exporter.rows import canonical
 from exporter.sources import parquet
 from exporter.sources.parquet import Table, Unreadable
 
-__all__ = ["FEW", "MANY", "Chunk", "Unreadable", "fingerprint", "paths", "read_all", "read_new"]
+__all__ = ["FEW", "MANY", "Chunk", "Unreadable", "fingerprint", "paths", "read_all", "read_new", "read_reference"]
 
 FEW, MANY = 131_072, 1_048_576  # rows to read together: where each is remembered, and where they are only counted
 _REST_SECONDS = 60
@@ -101,6 +101,17 @@ def read_all(patterns: tuple[str, ...], text: tuple[str, ...] = ()) -> pa.Table:
         return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
     except pa.ArrowException as error:
         raise ValueError(f"{', '.join(patterns)}: the files do not fit together: {_first_line(error)}") from error
+
+
+def read_reference(patterns: tuple[str, ...]) -> Table:
+    """Read all files as `read_all`; one Parquet file is read by column, when it is asked for."""
+    found = paths(patterns)
+    if len(found) != 1 or _is_text(found[0]):
+        return read_all(patterns)
+    try:
+        return parquet.File(found[0], encoded=False).whole()
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"{found[0]}: {_first_line(error)}") from error
 
 
 def read_new(

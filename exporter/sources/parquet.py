@@ -21,18 +21,21 @@ class Unreadable(Exception):
 
 
 class File:
-    """An open Parquet file. Each thread has its own reader; all read the same file, whatever its path is by now."""
+    """An open Parquet file; encoded: its text comes as dictionaries.
 
-    def __init__(self, path: str):
+    Each thread has its own reader; all read the same file, whatever its path is by now.
+    """
+
+    def __init__(self, path: str, encoded: bool = True):
         self._source = pa.OSFile(path)
         self._readers = threading.local()
         first = pq.ParquetFile(self._source)
         self.metadata = first.metadata
         self.names = first.schema_arrow.names
-        self._texts = [field.name for field in first.schema_arrow if pa.types.is_string(field.type)]
+        self._texts = [field.name for field in first.schema_arrow if encoded and pa.types.is_string(field.type)]
 
     def read(self, groups: list[int], name: str) -> pa.ChunkedArray:
-        """Return one column of some row groups; text as dictionaries."""
+        """Return one column of some row groups."""
         return self._reader().read_row_groups(groups, columns=[name], use_threads=False).column(name)
 
     def _reader(self) -> pq.ParquetFile:
@@ -57,6 +60,10 @@ class File:
                 some, rows = [*some, number], rows + length
         if some:
             yield self._rows(some, rows)
+
+    def whole(self) -> Table:
+        """Return all rows, to be read as needed."""
+        return self._rows(list(range(self.metadata.num_row_groups)), self.metadata.num_rows)
 
     def _rows(self, groups: list[int], rows: int) -> Table:
         """Return row groups to be read as needed; few values at once, which takes less time than column by column."""
