@@ -20,7 +20,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 
 from exporter.rows import (
     MISSING,
@@ -288,6 +287,8 @@ def _axes(values: Floats) -> NDArray[np.float32]:
 
     In single precision, which hides the last bits, in which two machines may differ.
     """
+    from scipy.linalg import eigh  # for embeddings alone: the start does without
+
     rows, size = values.shape
     few = rows < size
     products = values @ values.T if few else values.T @ values
