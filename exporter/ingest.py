@@ -96,7 +96,7 @@ class Ingest:
             with self._store.transaction() as tx:
                 start = int(end - self._retention) // bucket * bucket
                 start = max(start, end - max(frame.behind + frame.seconds for frame in self._frames))
-                if tx.roll_up(self.model.name, bucket, start, end, _ROLLED_AT_ONCE):
+                if rollup.roll_up(tx.connection, tx.set_rollups, self.model.name, bucket, start, end, _ROLLED_AT_ONCE):
                     self._rolled_up = hour
 
     def forget(self, now: float) -> None:
@@ -289,7 +289,7 @@ class Ingest:
 
     def _buckets(self, start: int, end: int, segment: str | None) -> list[Bucket]:
         with self._store.transaction() as tx:
-            return tx.summed(self.model.name, start, end, segment)
+            return rollup.read(tx.connection, self.model.name, start, end, segment)
 
 
 def _sources(model: Model) -> list[tuple[str, Source]]:

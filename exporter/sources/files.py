@@ -26,7 +26,7 @@ from exporter.sources.parquet import Table, Unreadable
 
 __all__ = ["FEW", "MANY", "Chunk", "Unreadable", "fingerprint", "paths", "read_all", "read_new", "read_reference"]
 
-FEW, MANY = 131_072, 1_048_576  # rows to read together: where each is remembered, and where they are only counted
+FEW, MANY = 131_072, 524_288  # rows to read together: where each is remembered, and where they are only counted
 _REST_SECONDS = 60
 
 

@@ -58,6 +58,21 @@ def build(connection: sa.Connection, upsert: Upsert, model: str, seconds: int, s
     upsert([*rows, _row(model, seconds, "", "", start, ZERO)])
 
 
+def roll_up(
+    connection: sa.Connection, upsert: Upsert, model: str, bucket: int, start: int, end: int, most: int
+) -> bool:
+    """Roll up at most so many hours and days between start and end, the newest first; return whether all are."""
+    for seconds in levels(bucket):
+        known = rolled(connection, model, start, end)
+        first = -(-start // seconds) * seconds
+        wanted = [own for own in range(first, end - seconds + 1, seconds) if (seconds, own) not in known]
+        for own in wanted[::-1][:most]:
+            build(connection, upsert, model, seconds, own)
+        if len(wanted) > most:
+            return False
+    return True
+
+
 def read(connection: sa.Connection, model: str, start: int, end: int, segment: str | None) -> list[Bucket]:
     """Return buckets that add up to those with start <= bucket < end, of one segment or of each."""
     chosen: list[tuple[int, int]] = []

@@ -127,26 +127,11 @@ class Transaction:
             row = {"model": model, "version": version, "segment": segment, "start": start}
             rows.append(row | {"counts": encode(total)})
         self._upsert(BUCKET, rows, counts=lambda _old, new: new)
-        rollup.change(self.connection, self._set_rollups, model, deltas)
+        rollup.change(self.connection, self.set_rollups, model, deltas)
 
-    def _set_rollups(self, rows: list[dict[str, Any]]) -> None:
+    def set_rollups(self, rows: list[dict[str, Any]]) -> None:
+        """Replace sums of hours and days (`store.rollup`)."""
         self._upsert(ROLLUP, rows, counts=lambda _old, new: new)
-
-    def summed(self, model: str, start: int, end: int, segment: str | None = None) -> list[Bucket]:
-        """Return few buckets that add up to those with start <= bucket < end: hours and days that are rolled up."""
-        return rollup.read(self.connection, model, start, end, segment)
-
-    def roll_up(self, model: str, bucket: int, start: int, end: int, most: int) -> bool:
-        """Roll up at most so many hours and days between start and end, the newest first; return whether all are."""
-        for seconds in rollup.levels(bucket):
-            known = rollup.rolled(self.connection, model, start, end)
-            first = -(-start // seconds) * seconds
-            wanted = [own for own in range(first, end - seconds + 1, seconds) if (seconds, own) not in known]
-            for own in wanted[::-1][:most]:
-                rollup.build(self.connection, self._set_rollups, model, seconds, own)
-            if len(wanted) > most:
-                return False
-        return True
 
     def samples(self, model: str, start: int, end: int) -> list[tuple[str, int, bytes]]:
         """Return (version, start, sample) of the buckets with start <= bucket < end."""

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.profile.counts import Counts
-from exporter.store import Store
+from exporter.store import Store, rollup
 from exporter.store.tables import Bucket
 
 BUCKET, DAY = 900, 86_400
@@ -53,14 +53,16 @@ def test_what_is_rolled_up_is_the_sum_of_its_buckets(steps, within):
                 }
                 tx.add_to_buckets("m", deltas)
             elif kind == "roll":
-                tx.roll_up("m", BUCKET, *what, more[0])
+                rollup.roll_up(tx.connection, tx.set_rollups, "m", BUCKET, *what, more[0])
             else:
                 tx.drop_before("m", what)
         with store.transaction() as tx:
             for start, end in ((0, DAYS * DAY), within):
                 for segment in (None, "all", "a=x"):
-                    assert summed(tx.summed("m", start, end, segment)) == summed(tx.buckets("m", start, end, segment))
-            assert tx.summed("other", 0, DAYS * DAY) == []
+                    assert summed(rollup.read(tx.connection, "m", start, end, segment)) == summed(
+                        tx.buckets("m", start, end, segment)
+                    )
+            assert rollup.read(tx.connection, "other", 0, DAYS * DAY, None) == []
     store.close()
 
 
@@ -74,12 +76,12 @@ def test_thirty_days_of_minutes_are_read_in_few_rows():
     while rounds < 100:
         rounds += 1
         with store.transaction() as tx:
-            if tx.roll_up("m", 60, end - 60 * minutes, end, 24):
+            if rollup.roll_up(tx.connection, tx.set_rollups, "m", 60, end - 60 * minutes, end, 24):
                 break
     assert rounds <= 32  # of at most 24 each: 719 hours, then 29 days
     with store.transaction() as tx:
         tx.add_to_buckets("m", {("1", "all", end - 60 * 30_000): one})
-        found = tx.summed("m", end - 60 * minutes, end)
+        found = rollup.read(tx.connection, "m", end - 60 * minutes, end, None)
         assert len(found) < 30 + 2 * 24 + 2 * 60
         assert sum(int(bucket.counts.amount.sum()) for bucket in found) == minutes + 1
     store.close()
@@ -89,6 +91,6 @@ def test_buckets_of_a_day_are_not_rolled_up():
     store = Store("sqlite:///:memory:")
     with store.transaction() as tx:
         tx.add_to_buckets("m", {("1", "all", 0): Counts(np.array([0]), np.array([1]))})
-        assert tx.roll_up("m", DAY, 0, DAYS * DAY, 10)
-        assert [bucket.start for bucket in tx.summed("m", 0, DAYS * DAY)] == [0]
+        assert rollup.roll_up(tx.connection, tx.set_rollups, "m", DAY, 0, DAYS * DAY, 10)
+        assert [bucket.start for bucket in rollup.read(tx.connection, "m", 0, DAYS * DAY, None)] == [0]
     store.close()
