@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -38,22 +39,19 @@ from exporter.settings import Model
 from exporter.threads import each
 
 
+class Rows(NamedTuple):
+    """The reference's rows as they are compared: columns, what came of them, times in microseconds."""
+
+    schema: Schema
+    bins: ModelBins
+    batch: Batch
+    outcomes: Outcomes
+    timestamp: Ints
+
+
 def fit(model: Model, reference: pa.Table) -> Baseline:
     """Make the baseline of a model; raises SchemaError where the reference cannot serve."""
-    if not len(reference):
-        raise SchemaError("the reference has no rows")
-    schema = infer(model, reference)
-    batch = read_batch(model, schema, reference, own=True)
-    label, label_time = labels_of(model, schema, reference, Counter())
-    timestamp = _timestamps(model, reference)
-    own = as_outcomes(schema, batch, label)._replace(weight=weights_of(model, reference))
-    bins, schema = _fit_bins(model, schema, batch, own, label is not None)
-    kept = batch.features.only(schema.features) if isinstance(batch.features, Unread) else None
-    batch = batch._replace(features={name: batch.features[name] for name in schema.features} if kept is None else kept)
-    columns = tuple(name for names in needed(bins.kpis) for name in names)
-    outcomes = as_outcomes(schema, batch, label)._replace(
-        columns=read(reference, columns), delay=delays(timestamp, label_time), weight=weights_of(model, reference)
-    )
+    schema, bins, batch, outcomes, timestamp = _read(model, reference)
     labelled = usable(bins, outcomes)
     days = _days_of(model, timestamp)
     day = days if (days != NO_TIME).all() else None
@@ -99,6 +97,24 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
         label_delays=_label_delays(bins, outcomes),
         misses=misses(model, bins, known + bins.place_expected(learned.held_out), day, labelled),
     )
+
+
+def _read(model: Model, reference: pa.Table) -> Rows:
+    if not len(reference):
+        raise SchemaError("the reference has no rows")
+    schema = infer(model, reference)
+    batch = read_batch(model, schema, reference, own=True)
+    label, label_time = labels_of(model, schema, reference, Counter())
+    timestamp = _timestamps(model, reference)
+    own = as_outcomes(schema, batch, label)._replace(weight=weights_of(model, reference))
+    bins, schema = _fit_bins(model, schema, batch, own, label is not None)
+    kept = batch.features.only(schema.features) if isinstance(batch.features, Unread) else None
+    batch = batch._replace(features={name: batch.features[name] for name in schema.features} if kept is None else kept)
+    columns = tuple(name for names in needed(bins.kpis) for name in names)
+    outcomes = as_outcomes(schema, batch, label)._replace(
+        columns=read(reference, columns), delay=delays(timestamp, label_time), weight=weights_of(model, reference)
+    )
+    return Rows(schema, bins, batch, outcomes, timestamp)
 
 
 def _detectors(model: Model, days: Mapping[int, Day]) -> Iterator[tuple[str, sequential.Learned]]:
