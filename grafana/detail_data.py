@@ -23,12 +23,11 @@ def labels_known(width: int) -> Any:
 
 def newest_row(width: int) -> Any:
     """Show how old the newest prediction is."""
-    newest = q.top("model, model_version", q.pick("model_newest_row_timestamp_seconds", "version"))
     return number(
         "Newest row",
         "Age of the newest prediction. Older than model_data_delay_threshold_seconds: the state says no fresh rows.",
         "s",
-        Query(f"time() - {newest}"),
+        Query(q.newest_row_age("model, model_version")),
         size=(width, 3),
         empty="no rows",
     )
@@ -70,14 +69,13 @@ def arrival() -> Any:
 
 def age() -> Any:
     """The newest row's age beside the limit."""
-    newest = q.top("model", q.pick("model_newest_row_timestamp_seconds", "version"))
     limit = q.low("model", q.pick("model_data_delay_threshold_seconds", "model"))
     return lines(
         "How old is the newest row?",
         "Age of the newest prediction; dashed: model_data_delay_threshold_seconds, above which the log counts as stale "
         "(ModelDataStale). Saw teeth are usual where the log comes in batches.",
         "s",
-        [Query(f"time() - {newest}", "newest row", "current"), Query(limit, "oldest allowed", "warning")],
+        [Query(q.newest_row_age("model"), "newest row", "current"), Query(limit, "oldest allowed", "warning")],
         soft=(0, 1),
         size=(8, 7),
         empty="No row has been read yet",

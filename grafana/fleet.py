@@ -132,7 +132,6 @@ def _fleet_queries() -> list[Query]:
     firing = q.alerts(alertstate="firing", severity="=~critical|warning")
     ratio = q.drift_per_threshold("feature", "feature, method", many=True)
     worst = f"topk by ({_VERSION}) (1, max by ({_VERSION}, feature) ({ratio}))"
-    newest = q.top(_VERSION, q.pick("model_newest_row_timestamp_seconds", "version", many=True))
     alerts = f"{info} * on (model) group_left () count by (model) ({firing}) or 0 * {info}"
     return [
         Query(q.state(many=True)),
@@ -144,7 +143,7 @@ def _fleet_queries() -> list[Query]:
         Query(q.headline_bound(many=True)),
         Query(q.top(_VERSION, indicators.state(many=True))),
         Query(q.top(_VERSION, q.pick("model_labels_coverage_ratio", "window", many=True))),
-        Query(f"time() - {newest}"),
+        Query(q.newest_row_age(_VERSION, many=True)),
     ]
 
 

@@ -169,12 +169,18 @@ def drifted(many: bool = False) -> str:
     return top(_VERSION, " or ".join(verdicts))
 
 
+def newest_row_age(by: str, many: bool = False) -> str:
+    """The age of the newest row when it was told; it does not grow between tellings, which may be far apart."""
+    told = pick("model_newest_row_timestamp_seconds", "version", many)
+    return low(by, f"timestamp({told}) - {told}")
+
+
 def late(many: bool = False) -> str:
     """Every model version whose model got no new row for longer than allowed."""
-    newest = top("model", pick("model_newest_row_timestamp_seconds", "version", many))
+    age = newest_row_age("model", many)
     allowed = top("model", pick("model_data_delay_threshold_seconds", "model", many))
     info = top(_VERSION, pick("model_info", "version", many))
-    return f"{info} * on (model) group_left () (time() - {newest} > {allowed})"
+    return f"{info} * on (model) group_left () ({age} > {allowed})"
 
 
 def bad_values(many: bool = False) -> str:
