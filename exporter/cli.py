@@ -285,8 +285,13 @@ def export_audit(arguments: argparse.Namespace) -> int:
     """Print the audit log, or check it: exit 1 where it was changed."""
     from exporter.audit import Chain, between, csv_lines, json_lines
     from exporter.store import Store, audit
+    from exporter.store.connect import read_url
 
-    store = Store(load(arguments.config).config.store.url)
+    url = load(arguments.config).config.store.url
+    file = read_url(url).database if url.startswith("sqlite") else None
+    if file and not Path(file).exists():
+        raise StoreError(f"store.url: {file} is not there: no exporter has noted anything in it")
+    store = Store(url)
     if arguments.verify:
         chain = Chain()
         with store.transaction() as tx:

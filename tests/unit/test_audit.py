@@ -196,3 +196,13 @@ def test_a_store_of_the_version_before_keeps_what_it_has(tmp_path: Path) -> None
         audit.append(tx, 0.0, "test", {})
     store.close()
     assert [one.kind for one in audit.entries(Store(url).transaction)] == ["test"]
+
+
+def test_a_store_that_is_not_there_is_no_unbroken_chain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrong path must not read as an audit log that is well, and asking makes no file."""
+    config = tmp_path / "c.yml"
+    config.write_text("store: {url: sqlite:///none.db}\n" + CONFIG)
+    assert cli.main(["audit", "--config.file", str(config), "--verify"]) == 1
+    told = capsys.readouterr()
+    assert (told.out, "none.db is not there" in told.err) == ("", True)
+    assert not (tmp_path / "none.db").exists()
