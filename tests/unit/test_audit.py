@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 import json
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter import cli
 from exporter.audit import FIRST, Chain, Entry, between, changes, csv_lines, flatten, json_lines, moment, sealed
 from exporter.store import Store, audit
+from exporter.store.tables import NEW_COLUMNS, PREDICTION
 
 CONFIG = """
 models:
@@ -179,23 +182,32 @@ def test_what_somebody_changed_in_the_database_shows(
     assert capsys.readouterr().out.startswith(sentence)
 
 
-def test_a_store_of_the_version_before_keeps_what_it_has(tmp_path: Path) -> None:
-    """Its tables are as they were; new ones are made."""
-    url = f"sqlite:///{tmp_path / 'old.db'}"
-    Store(url).close()
-    connection = sqlite3.connect(tmp_path / "old.db")
-    for table in ("audit", "retrain_alert", "retrain_desk", "retrain_decision", "retrain_count", "retrain_run"):
-        connection.execute(f"DROP TABLE {table}")
-    connection.execute("UPDATE meta SET value = '3' WHERE key = 'schema'")
-    connection.execute("INSERT INTO counter VALUES ('m', '1', 'predictions', '', 7)")
-    connection.commit()
-    connection.close()
+def test_a_store_of_the_version_before_keeps_what_it_has(new_url: Callable[[], str]) -> None:
+    """Its rows stay; tables and columns that came since are made, on both databases."""
+    url = new_url()
     store = Store(url)
     with store.transaction() as tx:
-        assert tx.counters("m") == [("1", "predictions", "", 7)]
-        audit.append(tx, 0.0, "test", {})
+        for table in ("audit", "retrain_alert", "retrain_desk", "retrain_decision", "retrain_count", "retrain_run"):
+            tx.connection.execute(sa.text(f"DROP TABLE {table}"))
+        for index in PREDICTION.indexes:
+            if any(column in NEW_COLUMNS for column in index.columns):
+                index.drop(tx.connection)
+        for column in NEW_COLUMNS:
+            tx.connection.execute(sa.text(f"ALTER TABLE prediction DROP COLUMN {column.name}"))
+        tx.connection.execute(sa.text("UPDATE meta SET value = '3' WHERE key = 'schema'"))
+        tx.connection.execute(sa.text("INSERT INTO counter VALUES ('m', '1', 'predictions', '', 7)"))
     store.close()
-    assert [one.kind for one in audit.entries(Store(url).transaction)] == ["test"]
+    for _ in range(2):  # the second time there is nothing left to do
+        store = Store(url)
+        with store.transaction() as tx:
+            assert tx.counters("m") == [("1", "predictions", "", 7)]
+            audit.append(tx, 0.0, "test", {})
+            found = {column["name"] for column in sa.inspect(tx.connection).get_columns("prediction")}
+        store.close()
+        assert found >= {column.name for column in NEW_COLUMNS}
+    store = Store(url)
+    assert [one.kind for one in audit.entries(store.transaction)] == ["test", "test"]
+    store.close()
 
 
 def test_a_store_that_is_not_there_is_no_unbroken_chain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
