@@ -38,6 +38,12 @@ SILENT: dict[tuple[str, str, str], str] = {
     ("model-detail", "How far are whole rows by $rows_method?", "C"): "no critical threshold",
     ("model-detail", "When did a daily signal change?", "A"): "where days end, by the clock, decides whether one has",
     ("model-detail", "Which signals have changed, and since when?", "D"): "as above",
+    (
+        "model-detail",
+        "Have predictions or labels drifted?",
+        "AC",
+    ): "delays of a day vary too much: no threshold by the day",
+    ("model-detail", "When did it change, and what?", "E"): "as above",
     ("model-detail", "How long do requests take?", "ABCD"): "the log has no latency",
     ("model-detail", "How many requests fail?", "ABC"): "the log has no errors",
     ("model-detail", "How is each indicator?", "EF"): "the value of decisions is told of weeks",

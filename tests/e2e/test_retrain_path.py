@@ -19,6 +19,7 @@ from flask import Flask
 
 from exporter.store import retraining as table
 from exporter.web import app, writes
+from exporter.web.config import Kept
 from tests.e2e.stack import process
 from tests.integration.ci_server import CiServer
 from tests.integration.serving import until
@@ -40,7 +41,7 @@ def listening(one: Exporter, port: int) -> Iterator[None]:
     """Serve the endpoints that write, and work in the background, as `serve` does."""
     web = Flask("exporter.web")
     web.register_blueprint(writes.blueprint(SimpleNamespace(desk=one.desk)))  # type: ignore[arg-type]
-    server = app.server(web, "127.0.0.1", port)
+    server = app.server(web, "127.0.0.1", port, Kept(None))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     one.worker.start()

@@ -297,7 +297,7 @@ def test_landing_page_in_a_browser(server: Serving, browse: Callable[[str, str],
     page = browse(f"http://127.0.0.1:{server.port}/", "--dump-dom").decode()
     assert f'model-exporter <span class="dim">{__version__}</span>' in page
     for name in ("credit", "prices"):
-        assert re.search(rf'<h2 id="{name}">\s*{name}', page)
+        assert re.search(rf'<h2 id="{name}"><a href="/models/{name}">{name}</a>', page)
     for (window, _), state in states(server.metrics(), "credit").items():
         assert f'<span class="state {state}">{window} {state}</span>' in page
     assert page.count(">up</span>") == 5
