@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import waitress
 from flask import Flask
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily
@@ -25,7 +26,6 @@ from exporter.catalogue import FAMILIES
 from exporter.collector import Board, Owner
 from exporter.readings import Readings
 from exporter.web import metrics
-from exporter.web.app import server
 
 NAME = "model_feature_drift_score"
 METHODS = ("ks", "wasserstein", "psi", "jensen_shannon", "energy")
@@ -113,7 +113,7 @@ def ours(series: int) -> Any:
     board = Board(10**9)
     board.publish(results(series, 0))
     app = Flask("bench")
-    app.register_blueprint(metrics.blueprint(board))
+    app.register_blueprint(metrics.blueprint(lambda: board))
     return app
 
 
@@ -125,7 +125,7 @@ def library(series: int) -> Any:
 
 
 def _serve(make: Callable[[int], Any], series: int, port: Any) -> None:
-    running = server(make(series), "127.0.0.1", 0)
+    running = waitress.create_server(make(series), host="127.0.0.1", port=0, threads=8)
     port.send(running.effective_port)
     running.run()
 
