@@ -11,19 +11,12 @@ from exporter.performance.metrics import LOWER_IS_BETTER, SIGNED
 from exporter.performance.trends import mean
 from exporter.performance.trends import trend as trend_of
 from exporter.readings import Readings
-from exporter.rows import SECOND, local_days
 from exporter.settings import Model
 
 LEAST_DAYS = 14
 LEAST_COMMON, MOST_COMMON = 7, 60
 VERDICTS = ("better", "worse", "undecided")
 Days = Mapping[int, Day]
-
-
-def complete_before(model: Model, now: float, label_delay: float | None) -> int:
-    """Return the first local day (days since 1970) that is too new for its labels as of `now`, in Unix seconds."""
-    moment = np.array([int((now - (label_delay or 0.0)) * SECOND)])
-    return int(local_days(moment, np.ones(1, np.bool_), model.timezone)[0])
 
 
 def trend(model: Model, days: Mapping[str, Days], before: int) -> Readings:

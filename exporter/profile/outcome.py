@@ -12,7 +12,6 @@ import numpy as np
 
 from exporter.business.columns import Columns
 from exporter.performance.tables import CalibrationTable, ClassOutcomes, RegressionOutcomes, ScoreTable
-from exporter.profile import numeric
 from exporter.profile.counts import FRACTION, Placed, ones, place_sum, read_sum, whole_and_parts
 from exporter.profile.numeric import NumericBins
 from exporter.rows import Floats, Ints
@@ -239,8 +238,3 @@ def _label_fourth(sums: dict[str, float], mean: float, rows: int) -> float:
     """Return the sum of (label - mean)^4."""
     found = sums["label_fourth"] - 4 * mean * sums["label_cubed"] + 6 * mean**2 * sums["label_squared"]
     return max(found - 4 * mean**3 * sums["label"] + rows * mean**4, 0.0)
-
-
-def fit_scores(columns: Floats, most: int) -> tuple[NumericBins, ...]:
-    """Fix the score bins on the reference's scores, n x S; columns without any value are refused by ValueError."""
-    return tuple(numeric.fit(column[~np.isnan(column)], most) for column in columns.T)

@@ -9,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from exporter.evaluate.trend import complete_before, trend
+from exporter.evaluate.trend import trend
 from exporter.history import Day
 from exporter.performance.trends import mean
 from exporter.performance.trends import trend as trend_of
@@ -150,11 +150,3 @@ def test_a_bias_nearer_to_0_is_better():
 def test_too_few_common_days_are_not_compared():
     found = trend(settings(), {"1": days(NOISE[:20]), "2": days(NOISE[20:], first=FIRST + 14)}, FIRST + 40)
     assert "model_version_comparison_state" not in found
-
-
-def test_a_day_is_complete_when_its_last_label_had_its_time():
-    """30 days after its end, in the model's own days."""
-    noon = (FIRST + 40) * 86_400 + 43_200
-    assert complete_before(settings(), noon, 30 * 86_400.0) == FIRST + 10
-    assert complete_before(settings(), noon, None) == FIRST + 40
-    assert complete_before(settings(timezone="Pacific/Auckland"), noon + 3600, None) == FIRST + 41
