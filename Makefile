@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check servers bench speed dashboards clean
+.PHONY: help run test check servers bench speed peers dashboards clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -45,6 +45,11 @@ speed: .venv/.dev ## measure speed, memory and store against scipy and the limit
 	$(BIN)/python -m bench.w3
 	$(BIN)/python -m bench.w1
 	$(BIN)/python -m bench.w2
+	$(BIN)/python -m bench.exposition
+
+peers: .venv/.dev ## install six other libraries and measure W1 and W2 with them (half an hour, 5 GiB)
+	$(BIN)/python -m bench.environments
+	$(BIN)/python -m bench.speed_peers
 
 dashboards: .venv/.dev ## build grafana/dashboards/*.json
 	$(BIN)/python -m grafana.build

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bench.rules import python_of
+from bench.environments import python_of
 from bench.run import machine, table, write
 from exporter import parts
 from exporter.baseline import Baseline

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -202,22 +200,6 @@ def _log_p(method: str, score: float, reference: Sample, current: Sample) -> flo
         return math.log(p) if p > 0 else math.log(2) - 2 * z * z
     used = int(((reference.bins > 0) | (current.bins > 0)).sum())
     return float(stats.chi2.logsf(score, max(used - 1, 1)))
-
-
-def python_of(peer: str) -> str | None:
-    """Return the interpreter that can import a library: BENCH_EVIDENTLY, BENCH_NANNYML or this one; None: none can."""
-    python = os.environ.get(f"BENCH_{peer.upper()}", sys.executable)
-    done = subprocess.run([python, "-c", f"import {peer}"], capture_output=True, check=False)
-    return python if done.returncode == 0 else None
-
-
-def versions(pythons: Mapping[str, str]) -> dict[str, str]:
-    """Return each library's version."""
-    found = {}
-    for peer, python in pythons.items():
-        ask = [python, "-c", f"import importlib.metadata as m; print(m.version({peer!r}))"]
-        found[peer] = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
-    return found
 
 
 def judge_by(

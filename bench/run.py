@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from bench.rules import PEERS, RULES, Job, Ours, Severities, judge_by, of_window, python_of, versions
+from bench.environments import python_of, versions
+from bench.rules import PEERS, RULES, Job, Ours, Severities, judge_by, of_window
 from bench.traffic import FILES, LEAD, WINDOWS, Case, Series, halves, is_one_run, load, of_days, traffic, widen
 from exporter.calibrate import DAY, lag_of
 from exporter.drift.settings import PREVIOUS, WEEK_AGO

@@ -47,7 +47,9 @@ def report(**said: Any) -> None:
     import resource
 
     own = resource.getrusage(resource.RUSAGE_SELF)
-    print(json.dumps({**said, "cpu": own.ru_utime + own.ru_stime, "peak": own.ru_maxrss / 1024}), flush=True)
+    status = Path("/proc/self/status").read_text()  # ru_maxrss would be that of the process that started this one
+    peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
+    print(json.dumps({**said, "cpu": own.ru_utime + own.ru_stime, "peak": peak}), flush=True)
 
 
 def side_by_side(commands: Mapping[str, Sequence[str]], rounds: int) -> dict[str, list[Ran]]:
