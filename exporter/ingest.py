@@ -287,9 +287,9 @@ class Ingest:
             )
         return ledger.add_log(tx, model.name, baseline, log_rows, limits)
 
-    def _buckets(self, start: int, end: int, segment: str | None) -> list[Bucket]:
+    def _buckets(self, start: int, end: int, segment: str | None) -> Iterator[Bucket]:
         with self._store.transaction() as tx:
-            return rollup.read(tx.connection, self.model.name, start, end, segment)
+            yield from rollup.read(tx.connection, self.model.name, start, end, segment)
 
 
 def _sources(model: Model) -> list[tuple[str, Source]]:

@@ -135,7 +135,7 @@ def encode(counts: Counts) -> bytes:
     Nearly all steps and amounts of an hour's rows are small: Huffman's code makes one or two bits of them.
     """
     (steps, far), (amounts, large) = _bytes_of(np.diff(counts.place, prepend=0)), _bytes_of(counts.amount)
-    packed = _deflated(steps, zlib.Z_HUFFMAN_ONLY), _deflated(amounts, zlib.Z_HUFFMAN_ONLY), _planes(far + large)
+    packed = _deflated(steps, zlib.Z_HUFFMAN_ONLY), _deflated(amounts, zlib.Z_HUFFMAN_ONLY), _planes(np.concatenate([far, large]))
     return _HEAD.pack(len(counts.place), len(packed[0]), len(packed[1])) + b"".join(packed)
 
 
@@ -157,10 +157,10 @@ def _deflated(raw: bytes, strategy: int) -> bytes:
     return packer.compress(raw) + packer.flush()
 
 
-def _bytes_of(values: Ints) -> tuple[bytes, list[int]]:
+def _bytes_of(values: Ints) -> tuple[bytes, Ints]:
     """Return each value in a byte, and those that do not fit."""
     small = (values >= 0) & (values < _WIDE)
-    return np.where(small, values, _WIDE).astype(np.uint8).tobytes(), values[~small].tolist()
+    return np.where(small, values, _WIDE).astype(np.uint8).tobytes(), values[~small]
 
 
 def _from_bytes(small: NDArray[np.uint8], wide: Ints) -> Ints:
@@ -169,10 +169,11 @@ def _from_bytes(small: NDArray[np.uint8], wide: Ints) -> Ints:
     return values
 
 
-def _planes(values: list[int]) -> bytes:
+def _planes(values: Ints) -> bytes:
     """Pack whole numbers: how many bytes each needs, then all first bytes, all second bytes, ..."""
-    most = max((value.bit_length() // 8 + 1 for value in values), default=0)
-    raw = np.array(values, "<i8").view(np.uint8).reshape(-1, 8).T[:most].tobytes()
+    extremes = (int(values.min()), int(values.max())) if len(values) else ()
+    most = max((value.bit_length() // 8 + 1 for value in extremes), default=0)
+    raw = values.astype("<i8").view(np.uint8).reshape(-1, 8).T[:most].tobytes()
     return bytes([most]) + _deflated(raw, zlib.Z_DEFAULT_STRATEGY)
 
 

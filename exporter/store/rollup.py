@@ -6,7 +6,7 @@ segment that has rows in it. What is added to buckets later is added to these, t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,6 +15,7 @@ from exporter.profile.counts import ZERO, Counts, add, decode, encode
 from exporter.store.tables import BUCKET, ROLLUP, Bucket, Key
 
 LEVELS = (86_400, 3_600)  # seconds, the longest first
+_AT_ONCE = 64  # rows in memory: a month of minutes is 43,200 of them
 Upsert = Callable[[list[dict[str, Any]]], None]
 
 
@@ -73,23 +74,21 @@ def roll_up(
     return True
 
 
-def read(connection: sa.Connection, model: str, start: int, end: int, segment: str | None) -> list[Bucket]:
-    """Return buckets that add up to those with start <= bucket < end, of one segment or of each."""
+def read(connection: sa.Connection, model: str, start: int, end: int, segment: str | None) -> Iterator[Bucket]:
+    """Return buckets that add up to those with start <= bucket < end, of one segment or of each; a few at a time."""
     chosen: list[tuple[int, int]] = []
     if end - start > LEVELS[-1]:
         whole = rolled(connection, model, start, end)
         days = {first for seconds, first in whole if seconds == LEVELS[0]}
         chosen = [one for one in whole if one[0] == LEVELS[0] or one[1] // LEVELS[0] * LEVELS[0] not in days]
-    found: list[Bucket] = []
     for seconds in LEVELS:
         starts = [own for length, own in chosen if length == seconds]
         if starts:
             own = (ROLLUP.c.model == model, ROLLUP.c.seconds == seconds, ROLLUP.c.start.in_(starts))
-            found += _buckets(connection, ROLLUP, (*own, ROLLUP.c.segment != ""), segment)
+            yield from _buckets(connection, ROLLUP, (*own, ROLLUP.c.segment != ""), segment)
     for first, last in _gaps(start, end, chosen):
         within = (BUCKET.c.model == model, BUCKET.c.start >= first, BUCKET.c.start < last)
-        found += _buckets(connection, BUCKET, within, segment)
-    return found
+        yield from _buckets(connection, BUCKET, within, segment)
 
 
 def _gaps(start: int, end: int, chosen: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -102,10 +101,13 @@ def _gaps(start: int, end: int, chosen: Iterable[tuple[int, int]]) -> list[tuple
     return [*found, (start, end)] if start < end else found
 
 
-def _buckets(connection: sa.Connection, table: sa.Table, within: tuple[Any, ...], segment: str | None) -> list[Bucket]:
+def _buckets(
+    connection: sa.Connection, table: sa.Table, within: tuple[Any, ...], segment: str | None
+) -> Iterator[Bucket]:
     query = sa.select(table.c.version, table.c.segment, table.c.start, table.c.counts).where(*within)
     query = query if segment is None else query.where(table.c.segment == segment)
-    return [Bucket(row.version, row.segment, row.start, decode(row.counts)) for row in connection.execute(query)]
+    for row in connection.execute(query.execution_options(yield_per=_AT_ONCE)):
+        yield Bucket(row.version, row.segment, row.start, decode(row.counts))
 
 
 def _is(model: str, seconds: int, version: str, segment: str, start: int) -> tuple[Any, ...]:

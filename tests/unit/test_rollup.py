@@ -62,7 +62,7 @@ def test_what_is_rolled_up_is_the_sum_of_its_buckets(steps, within):
                     assert summed(rollup.read(tx.connection, "m", start, end, segment)) == summed(
                         tx.buckets("m", start, end, segment)
                     )
-            assert rollup.read(tx.connection, "other", 0, DAYS * DAY, None) == []
+            assert not list(rollup.read(tx.connection, "other", 0, DAYS * DAY, None))
     store.close()
 
 
@@ -81,7 +81,7 @@ def test_thirty_days_of_minutes_are_read_in_few_rows():
     assert rounds <= 32  # of at most 24 each: 719 hours, then 29 days
     with store.transaction() as tx:
         tx.add_to_buckets("m", {("1", "all", end - 60 * 30_000): one})
-        found = rollup.read(tx.connection, "m", end - 60 * minutes, end, None)
+        found = list(rollup.read(tx.connection, "m", end - 60 * minutes, end, None))
         assert len(found) < 30 + 2 * 24 + 2 * 60
         assert sum(int(bucket.counts.amount.sum()) for bucket in found) == minutes + 1
     store.close()
