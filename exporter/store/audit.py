@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from exporter.audit import FIRST, Entry, sealed
-from exporter.store.tables import META, TABLES
+from exporter.store.tables import META, TABLES, Text
 from exporter.store.transaction import Transaction
 
 _PAGE = 1000
@@ -20,12 +20,12 @@ AUDIT = sa.Table(
     TABLES,
     sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("at", sa.BigInteger, nullable=False),
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("model", sa.Text, nullable=False),
-    sa.Column("actor", sa.Text, nullable=False),
-    sa.Column("detail", sa.Text, nullable=False),
-    sa.Column("previous", sa.Text, nullable=False),
-    sa.Column("hash", sa.Text, nullable=False),
+    sa.Column("kind", Text, nullable=False),
+    sa.Column("model", Text, nullable=False),
+    sa.Column("actor", Text, nullable=False),
+    sa.Column("detail", Text, nullable=False),
+    sa.Column("previous", Text, nullable=False),
+    sa.Column("hash", Text, nullable=False),
 )
 for _change in ("UPDATE", "DELETE"):
     _only_grows = sa.DDL(  # type: ignore[no-untyped-call]

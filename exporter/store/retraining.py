@@ -9,19 +9,19 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from exporter.store import audit
-from exporter.store.tables import TABLES
+from exporter.store.tables import TABLES, Text
 from exporter.store.transaction import Transaction
 
 ALERT = sa.Table(
     "retrain_alert",
     TABLES,
-    sa.Column("model", sa.Text, primary_key=True),
-    sa.Column("fingerprint", sa.Text, primary_key=True),
+    sa.Column("model", Text, primary_key=True),
+    sa.Column("fingerprint", Text, primary_key=True),
     sa.Column("starts", sa.BigInteger, primary_key=True),
     sa.Column("ends", sa.BigInteger),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("labels", sa.Text, nullable=False),
-    sa.Column("summary", sa.Text, nullable=False),
+    sa.Column("name", Text, nullable=False),
+    sa.Column("labels", Text, nullable=False),
+    sa.Column("summary", Text, nullable=False),
     sa.Column("received", sa.Float(53), nullable=False),
     sa.Column("seen", sa.Float(53), nullable=False),
     sa.Index("retrain_alert_seen", "model", "seen"),
@@ -29,50 +29,50 @@ ALERT = sa.Table(
 DESK = sa.Table(
     "retrain_desk",
     TABLES,
-    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("model", Text, primary_key=True),
     sa.Column("news", sa.BigInteger, nullable=False),
     sa.Column("judged", sa.BigInteger, nullable=False),
-    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("outcome", Text, nullable=False),
     sa.Column("labels", sa.BigInteger),
 )
 DECISION = sa.Table(
     "retrain_decision",
     TABLES,
     sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
-    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("model", Text, nullable=False),
     sa.Column("at", sa.Float(53), nullable=False),
-    sa.Column("outcome", sa.Text, nullable=False),
-    sa.Column("actor", sa.Text, nullable=False),
-    sa.Column("reasons", sa.Text, nullable=False),
-    sa.Column("run", sa.Text),
+    sa.Column("outcome", Text, nullable=False),
+    sa.Column("actor", Text, nullable=False),
+    sa.Column("reasons", Text, nullable=False),
+    sa.Column("run", Text),
     sa.Index("retrain_decision_model", "model", "number"),
 )
 COUNT = sa.Table(
     "retrain_count",
     TABLES,
-    sa.Column("model", sa.Text, primary_key=True),
-    sa.Column("outcome", sa.Text, primary_key=True),
+    sa.Column("model", Text, primary_key=True),
+    sa.Column("outcome", Text, primary_key=True),
     sa.Column("value", sa.BigInteger, nullable=False),
 )
 RUN = sa.Table(
     "retrain_run",
     TABLES,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("model", sa.Text, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("id", Text, primary_key=True),
+    sa.Column("model", Text, nullable=False),
+    sa.Column("state", Text, nullable=False),
     sa.Column("at", sa.Float(53), nullable=False),
-    sa.Column("event", sa.Text, nullable=False),
-    sa.Column("token", sa.Text, nullable=False),
+    sa.Column("event", Text, nullable=False),
+    sa.Column("token", Text, nullable=False),
     sa.Column("deadline", sa.Float(53), nullable=False),
     sa.Column("called", sa.Float(53)),
     sa.Column("attempts", sa.BigInteger, nullable=False),
     sa.Column("next_attempt", sa.Float(53), nullable=False),
-    sa.Column("owner", sa.Text),
+    sa.Column("owner", Text),
     sa.Column("lease", sa.Float(53)),
     sa.Column("ended", sa.Float(53)),
-    sa.Column("decided_by", sa.Text, nullable=False),
-    sa.Column("version", sa.Text, nullable=False),
-    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("decided_by", Text, nullable=False),
+    sa.Column("version", Text, nullable=False),
+    sa.Column("message", Text, nullable=False),
     sa.Index("retrain_run_model", "model", "at"),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -15,10 +16,11 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.audit import digest
 from exporter.collector import Board
 from exporter.config import load
 from exporter.monitor import Monitor
-from exporter.store import Prediction, Store, StoreError
+from exporter.store import Prediction, Store, StoreError, audit, retraining
 from exporter.store.tables import BUCKET, TABLES
 from tests.integration.small import NOON, model, write_all, write_config
 from tests.postgres import Server
@@ -79,6 +81,19 @@ def test_text_of_any_characters(shared: Store, names: set[str]) -> None:
         tx.forget("m")
         tx.mark_days("m", [(name, 1) for name in names])
         assert [name for name, _ in tx.changed_days("m", 2, 100)] == sorted(names)
+
+
+def test_what_is_told_may_have_any_characters(shared: Store) -> None:
+    """A name or a message of somebody else's is kept as it came, and the audit log's chain holds."""
+    odd = "a\0b\1c\1\1"
+    with shared.transaction() as tx:
+        audit.append(tx, 0.0, "retrain.decided", {"why": odd}, odd, odd)
+        retraining.add_decision(tx, retraining.Made(0, odd, 0.0, "suppressed", odd, "[]", None))
+    found = [one for one in audit.entries(shared.transaction) if one.model == odd]
+    assert [one.actor for one in found] == [odd, odd] and json.loads(found[0].detail) == {"why": odd}
+    assert all(one.hash == digest(one) for one in found)
+    with shared.transaction() as tx:
+        assert [one.actor for one in retraining.decisions(tx, odd, 9)] == [odd]
 
 
 @pytest.fixture(scope="module")
