@@ -27,7 +27,7 @@ def blueprint(service: Service) -> Blueprint:
     def models() -> Response:
         return jsonify(status="success", data=[service.model_status(name) for name in service.monitors])
 
-    @routes.get("/models/<name>/results")
+    @routes.get("/models/<path:name>/results")
     def results(name: str) -> Response | tuple[Response, int]:
         if name not in service.monitors:
             return unknown(name)
@@ -44,7 +44,7 @@ def blueprint(service: Service) -> Blueprint:
             ]
         return jsonify(status="success", data=data)
 
-    @routes.get("/models/<name>/status")
+    @routes.get("/models/<path:name>/status")
     def one(name: str) -> Response | tuple[Response, int]:
         if name not in service.monitors:
             return unknown(name)

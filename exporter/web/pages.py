@@ -28,7 +28,7 @@ def blueprint(service: Service) -> Blueprint:
     def landing() -> str:
         return render_template("landing.html", status=service.status(), version=__version__, ago=ago)
 
-    @routes.get("/models/<name>")
+    @routes.get("/models/<path:name>")
     def report(name: str) -> Response | tuple[Response, int]:
         monitor = service.monitors.get(name)
         if monitor is None:

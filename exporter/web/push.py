@@ -25,7 +25,7 @@ def blueprint(service: Service) -> Blueprint:
         request.max_content_length = MOST_BYTES
         return failure(403, "forbidden", "this was sent by a page of another site") if cross_site() else None
 
-    @routes.post("/<name>/<any(predictions, labels):source>")
+    @routes.post("/<path:name>/<any(predictions, labels):source>")
     def push(name: str, source: str) -> tuple[Response, int]:
         monitors = service.monitors
         if name not in monitors:

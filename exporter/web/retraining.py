@@ -122,7 +122,7 @@ def blueprint(service: Service) -> Blueprint:
             404, "not_found", f"no retraining of {name!r} is configured; of {', '.join(there) or 'none'} it is"
         )
 
-    @routes.get("/api/v1/models/<name>/retrain")
+    @routes.get("/api/v1/models/<path:name>/retrain")
     def api(name: str) -> Response | tuple[Response, int]:
         most = min(max(request.args.get("limit", _MOST, type=int), 1), 1000)
         try:
@@ -130,14 +130,14 @@ def blueprint(service: Service) -> Blueprint:
         except KeyError:
             return nothing(name)
 
-    @routes.get("/models/<name>/retrain")
+    @routes.get("/models/<path:name>/retrain")
     def page(name: str) -> str | tuple[Response, int]:
         try:
             return render_template("retrain.html", **known(service, name))
         except KeyError:
             return nothing(name)
 
-    @routes.get("/models/<name>/retrain/<identity>")
+    @routes.get("/models/<path:name>/retrain/<identity>")
     def decide(name: str, identity: str) -> str | tuple[Response, int]:
         with service.store.transaction() as tx:
             run = table.run(tx, name, identity)

@@ -107,19 +107,19 @@ def _retraining(routes: Blueprint, service: Service) -> None:
             raise Unusable("bad_data", str(error)) from error
         return jsonify(status="success", data=desk.receive(found)._asdict())
 
-    @routes.post("/api/v1/models/<name>/retrain/<identity>/approve")
+    @routes.post("/api/v1/models/<path:name>/retrain/<identity>/approve")
     def approve(name: str, identity: str) -> Answer:
         given = payload()
         desk.approve(name, identity, who(given), text_of(given, "comment"))
         return jsonify(status="success")
 
-    @routes.post("/api/v1/models/<name>/retrain/<identity>/reject")
+    @routes.post("/api/v1/models/<path:name>/retrain/<identity>/reject")
     def reject(name: str, identity: str) -> Answer:
         given = payload()
         desk.reject(name, identity, who(given), text_of(given, "comment"))
         return jsonify(status="success")
 
-    @routes.post("/api/v1/models/<name>/retrain/<identity>/outcome")
+    @routes.post("/api/v1/models/<path:name>/retrain/<identity>/outcome")
     def outcome(name: str, identity: str) -> Answer:
         raw = request.get_data()
         if not _may_report(service, name, identity, raw):
@@ -132,7 +132,7 @@ def _retraining(routes: Blueprint, service: Service) -> None:
         news = desk.report(name, identity, status, text_of(given, "version"), text_of(given, "message"))
         return jsonify(status="success", data={"news": news})
 
-    @routes.post("/models/<name>/retrain/<identity>")
+    @routes.post("/models/<path:name>/retrain/<identity>")
     def decide(name: str, identity: str) -> Any:
         form = request.form
         token = desk.token(name, identity)
