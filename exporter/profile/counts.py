@@ -135,7 +135,8 @@ def encode(counts: Counts) -> bytes:
     Nearly all steps and amounts of an hour's rows are small: Huffman's code makes one or two bits of them.
     """
     (steps, far), (amounts, large) = _bytes_of(np.diff(counts.place, prepend=0)), _bytes_of(counts.amount)
-    packed = _deflated(steps, zlib.Z_HUFFMAN_ONLY), _deflated(amounts, zlib.Z_HUFFMAN_ONLY), _planes(np.concatenate([far, large]))
+    wide = _planes(np.concatenate([far, large]))
+    packed = _deflated(steps, zlib.Z_HUFFMAN_ONLY), _deflated(amounts, zlib.Z_HUFFMAN_ONLY), wide
     return _HEAD.pack(len(counts.place), len(packed[0]), len(packed[1])) + b"".join(packed)
 
 
