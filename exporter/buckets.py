@@ -9,6 +9,7 @@ import numpy as np
 
 from exporter.baseline import Baseline
 from exporter.profile.counts import Counts, Placed, add, gather
+from exporter.profile.labelled import Labelled
 from exporter.profile.model import Batch
 from exporter.profile.tally import Cut, cut, groups_of
 from exporter.rows import CategoryColumn, Ints
@@ -35,10 +36,10 @@ class Where(NamedTuple):
     rows: Ints
 
 
-def counted(baseline: Baseline, batch: Batch, where: Where, more: list[Placed]) -> Deltas:
+def counted(baseline: Baseline, batch: Batch, where: Where, labelled: Labelled) -> Deltas:
     """Count rows by version, segment and bucket; a row counts in the whole and in each of its segments."""
     keys, cuts = zip(*(keys_of(where, segments) for segments in _segments(where)), strict=True)
-    found = baseline.bins.count_rows(batch, cuts, more)
+    found = baseline.bins.count_rows(batch, cuts, labelled=labelled)
     return _by_name(
         baseline, [pair for own, one in zip(keys, found, strict=True) for pair in zip(own, one, strict=True)]
     )

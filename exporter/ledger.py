@@ -20,6 +20,7 @@ from exporter.business.columns import Columns, from_plain, plain, read
 from exporter.profile.batch import Labels, Log, delays
 from exporter.profile.counts import Placed, negative
 from exporter.profile.kpi import needed
+from exporter.profile.labelled import Labelled
 from exporter.profile.outcome import Outcomes
 from exporter.profile.sample import decode, encode, merge, take_batch
 from exporter.profile.tally import groups_of
@@ -72,7 +73,7 @@ def add_log(tx: Transaction, model: str, baseline: Baseline, log: Log, limits: L
     in_time = (log.label_time == NO_TIME) | (log.label_time <= now)
     labelled = usable(baseline.bins, outcomes) & kept & in_time
     where = Where(log.version, bucket, log.slices, rows)
-    deltas = counted(baseline, log.batch, where, _placed_outcomes(baseline, outcomes, labelled))
+    deltas = counted(baseline, log.batch, where, Labelled(np.flatnonzero(labelled), select(outcomes, labelled)))
     ranked = () if log.group is None else (log.group[row] for row in rows.tolist())
     groups = {name for name in ranked if name is not None}
     before = rankings.counted(tx, model, baseline, groups)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -13,22 +12,24 @@ import numpy as np
 import pyarrow as pa
 
 from exporter.business.columns import Columns, read
-from exporter.performance import calibrators, losses
 from exporter.performance.calibrators import Calibrators
 from exporter.performance.losses import Losses
 from exporter.profile import categorical, delay, estimate, kpi, numeric, outcome, ranking, serving, weight
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.columns import Column, Unread
-from exporter.profile.counts import Counts, Placed, gather, joined, keep_rows, moved, ones
+from exporter.profile.counts import Counts, Placed, add, gather, joined, keep_rows, moved, ones
 from exporter.profile.estimate import Estimator
 from exporter.profile.kpi import KpiBins
+from exporter.profile.labelled import Labelled, count_classes
 from exporter.profile.numeric import NumericBins
 from exporter.profile.outcome import ClassBins, Outcomes, RegressionBins
+from exporter.profile.plain import bins_from_plain, bins_to_plain, estimator_from_plain, estimator_to_plain
 from exporter.profile.ranking import Answers, RankingBins
 from exporter.profile.serving import ErrorBins, LatencyBins
 from exporter.profile.tally import Cut, count_column, groups_of
+from exporter.profile.tally import cut as cut_rows
 from exporter.profile.weight import WeightBins
-from exporter.rows import CategoryColumn, Floats, Ints, NumericColumn
+from exporter.rows import CategoryColumn, Ints, NumericColumn
 from exporter.threads import each
 
 Bins = NumericBins | CategoryBins
@@ -120,11 +121,13 @@ class ModelBins:
             placed += self._shift(name, _place(bins, found))
         return placed + self._place_rest(batch)
 
-    def count_rows(self, batch: Batch, cuts: Sequence[Cut], more: Sequence[Placed] = ()) -> list[list[Counts]]:
-        """Count predictions by groups of rows, in several ways: what `place_rows` and `gather` give.
+    def count_rows(
+        self, batch: Batch, cuts: Sequence[Cut], more: Sequence[Placed] = (), labelled: Labelled | None = None
+    ) -> list[list[Counts]]:
+        """Count rows by groups, in several ways: what `place_rows`, `place_outcomes` and `gather` give.
 
-        more: what else to count of these rows. Columns are counted one by one, on all threads; what is not read yet is
-        read there.
+        more: what else to count of these rows. labelled: those whose label is known. Columns are counted one by one, on
+        all threads; what is not read yet is read there.
         """
         columns = self._columns(batch)
 
@@ -138,12 +141,24 @@ class ModelBins:
         many = batch.rows * len(columns) >= WORTH_THREADS
         counted = each(count, columns) if many else [count(name) for name in columns]
         rest = [*self._place_rest(batch), *more]
+        if labelled is not None and len(labelled.row):
+            rest += [part._replace(row=labelled.row[part.row]) for part in self._place_labels(labelled.outcomes)]
         found = []
         for number, cut in enumerate(cuts):
             group = groups_of(cut, batch.rows)
             others = gather([keep_rows(part, group >= 0) for part in rest], group, cut.groups, self.size)
+            if labelled is not None and isinstance(self.outcomes, ClassBins):
+                for own, counts in self._count_classes(self.outcomes, labelled, group):
+                    others[own] = add(others[own], counts)
             found.append(self._joined([one[number] for one in counted], list(columns), np.diff(cut.bounds), others))
         return found
+
+    def _count_classes(self, bins: ClassBins, labelled: Labelled, group: Ints) -> Iterator[tuple[int, Counts]]:
+        """Return groups that have labelled rows, and a classifier's outcomes in them."""
+        of_rows = group[labelled.row]
+        groups, own = cut_rows(of_rows, of_rows >= 0)
+        counted = count_classes(bins, labelled.outcomes, own)
+        return ((int(g), moved(one, self._starts["outcome"])) for g, one in zip(groups, counted, strict=True))
 
     def _joined(self, counted: list[list[Counts]], names: list[str], rows: Ints, others: list[Counts]) -> list[Counts]:
         """Put each group's rows, columns and the rest together; the rest has its places behind all columns."""
@@ -201,6 +216,13 @@ class ModelBins:
 
     def place_outcomes(self, rows: Outcomes) -> list[Placed]:
         """Place predictions whose label is known; returns nothing for a model without labels."""
+        labels = self._place_labels(rows)
+        if isinstance(self.outcomes, ClassBins):
+            labels += self._shift("outcome", outcome.place_classes(self.outcomes, rows))
+        return labels
+
+    def _place_labels(self, rows: Outcomes) -> list[Placed]:
+        """Place what is known of labelled rows but for a classifier's outcomes, which may be counted by sorting."""
         labels: list[Placed] = []
         if self.label is not None:
             valid = np.ones(len(rows.label), np.bool_)
@@ -208,7 +230,8 @@ class ModelBins:
         if self.outcomes is not None and rows.delay is not None:
             labels += self._shift("delay", delay.place(rows.delay))
         labels += self._place_kpis([own for own in self.kpis if own.outcomes], rows.columns, len(rows.label))
-        labels += self._shift("outcome", self._place_outcomes(rows, None))
+        if isinstance(self.outcomes, RegressionBins):
+            labels += self._shift("outcome", outcome.place_regression(self.outcomes, rows))
         if self.weight is not None and rows.weight is not None:
             units = weight.units(self.weight, rows.weight)
             labels += self._shift("weight", weight.place(units))
@@ -267,52 +290,6 @@ def _place(bins: Bins, column: Column) -> list[Placed]:
     raise TypeError(f"{type(column).__name__} does not fit {type(bins).__name__}")
 
 
-def _bins_to_json(bins: Any) -> Any:
-    if bins is None:
-        return None
-    plain = {key: _packed(value) if isinstance(value, np.ndarray) else value for key, value in bins._asdict().items()}
-    if isinstance(bins, ClassBins):
-        plain["scores"] = [_bins_to_json(score) for score in bins.scores]
-    return {"kind": type(bins).__name__, **plain}
-
-
-def _packed(values: Floats | Ints) -> list[str]:
-    """Return an array as text: its type, and its bytes."""
-    kind = "<f8" if values.dtype.kind == "f" else "<i4"
-    return [kind, b64encode(values.astype(kind).tobytes()).decode()]
-
-
-def _unpacked(plain: list[str]) -> Any:
-    found = np.frombuffer(b64decode(plain[1]), plain[0])
-    return found.astype(np.float64 if plain[0] == "<f8" else np.int64)
-
-
-def _bins_from_json(plain: Any) -> Any:
-    if plain is None:
-        return None
-    kind = plain["kind"]
-    if kind == "NumericBins":
-        knots, starts, spans = (_unpacked(plain[name]) for name in ("knots", "starts", "spans"))
-        return NumericBins(knots, starts, plain["exact"], spans)
-    if kind == "CategoryBins":
-        return CategoryBins(tuple(plain["categories"]), plain["complete"])
-    if kind == "ClassBins":
-        return ClassBins(tuple(plain["classes"]), tuple(_bins_from_json(score) for score in plain["scores"]))
-    return RegressionBins(plain["center"], plain["scale"])
-
-
-def _estimator_to_json(estimator: Estimator) -> dict[str, Any]:
-    if isinstance(estimator, Losses):
-        return {"losses": losses.to_plain(estimator)}
-    return {"calibrators": calibrators.to_plain(estimator)}
-
-
-def _estimator_from_json(plain: dict[str, Any] | None) -> Estimator | None:
-    if plain is None:
-        return None
-    return losses.from_plain(plain["losses"]) if "losses" in plain else calibrators.from_plain(plain["calibrators"])
-
-
 def to_json(bins: ModelBins) -> dict[str, Any]:
     """Return plain values for the store; numbers come back to the last bit."""
     parts: dict[str, Any] = {"latency": bins.latency and bins.latency._asdict()}
@@ -320,28 +297,28 @@ def to_json(bins: ModelBins) -> dict[str, Any]:
     parts |= {"weight": bins.weight and bins.weight._asdict()}
     parts |= {"errors": bins.errors and bins.errors._asdict(), "kpis": [kpi.to_plain(own) for own in bins.kpis]}
     found = {
-        "features": {name: _bins_to_json(own) for name, own in bins.features.items()},
-        "prediction": _bins_to_json(bins.prediction),
-        "scores": [_bins_to_json(own) for own in bins.scores],
-        "label": _bins_to_json(bins.label),
-        "outcomes": _bins_to_json(bins.outcomes),
+        "features": {name: bins_to_plain(own) for name, own in bins.features.items()},
+        "prediction": bins_to_plain(bins.prediction),
+        "scores": [bins_to_plain(own) for own in bins.scores],
+        "label": bins_to_plain(bins.label),
+        "outcomes": bins_to_plain(bins.outcomes),
         **{name: own for name, own in parts.items() if own},
     }
-    return found | ({"estimator": _estimator_to_json(bins.estimator)} if bins.estimator else {})
+    return found | ({"estimator": estimator_to_plain(bins.estimator)} if bins.estimator else {})
 
 
 def from_json(plain: dict[str, Any]) -> ModelBins:
     """Read what `to_json` wrote."""
     return ModelBins(
-        {name: _bins_from_json(own) for name, own in plain["features"].items()},
-        _bins_from_json(plain["prediction"]),
-        tuple(_bins_from_json(own) for own in plain["scores"]),
-        _bins_from_json(plain["label"]),
-        _bins_from_json(plain["outcomes"]),
+        {name: bins_from_plain(own) for name, own in plain["features"].items()},
+        bins_from_plain(plain["prediction"]),
+        tuple(bins_from_plain(own) for own in plain["scores"]),
+        bins_from_plain(plain["label"]),
+        bins_from_plain(plain["outcomes"]),
         LatencyBins(**plain["latency"]) if "latency" in plain else None,
         ErrorBins(**plain["errors"]) if "errors" in plain else None,
         tuple(kpi.from_plain(own) for own in plain.get("kpis", ())),
-        _estimator_from_json(plain.get("estimator")),
+        estimator_from_plain(plain.get("estimator")),
         RankingBins(plain["ranking"]["column"], tuple(plain["ranking"]["metrics"])) if "ranking" in plain else None,
         WeightBins(**plain["weight"]) if "weight" in plain else None,
     )

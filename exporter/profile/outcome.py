@@ -14,7 +14,7 @@ from exporter.business.columns import Columns
 from exporter.performance.tables import CalibrationTable, ClassOutcomes, RegressionOutcomes, ScoreTable
 from exporter.profile.counts import FRACTION, Placed, ones, place_sum, read_sum, whole_and_parts
 from exporter.profile.numeric import NumericBins
-from exporter.rows import Floats, Ints
+from exporter.rows import Bools, Floats, Ints
 
 EPSILON = float(np.finfo(np.float64).eps)
 TENTHS = 10
@@ -51,7 +51,7 @@ class ClassBins(NamedTuple):
 
     @property
     def size(self) -> int:
-        return self._start(len(self.scores))
+        return self.start(len(self.scores))
 
     @property
     def losses(self) -> int:
@@ -69,7 +69,8 @@ class ClassBins(NamedTuple):
     def ranked(self) -> int:
         return len(self.classes) if len(self.scores) > 1 else 0
 
-    def _start(self, scored: int) -> int:
+    def start(self, scored: int) -> int:
+        """Return the place of the first cell of a scored class."""
         start = self.ranks + self.ranked if self.scores else self.losses
         return start + sum(2 * bins.missing for bins in self.scores[:scored])
 
@@ -101,10 +102,10 @@ def _weighted(row: Ints, values: Floats, weight: Ints | None) -> Floats:
     return values if weight is None else values * weight[row]
 
 
-def place_classes(bins: ClassBins, rows: Outcomes, weight: Ints | None = None) -> list[Placed]:
+def place_classes(bins: ClassBins, rows: Outcomes, weight: Ints | None = None, cells: bool = True) -> list[Placed]:
     """Place labelled rows of a classifier; a label that is none of the classes must be left out before.
 
-    weight: how often each row counts; None is once.
+    weight: how often each row counts; None is once. cells: also in the cells of the scores.
     """
     count = len(bins.classes)
     every = np.arange(len(rows.label), dtype=np.int64)
@@ -113,25 +114,29 @@ def place_classes(bins: ClassBins, rows: Outcomes, weight: Ints | None = None) -
     placed = [_times(every, label * (count + 1) + predicted, weight)]
     if not bins.scores:
         return placed
-    scored = every[((rows.scores >= 0) & (rows.scores <= 1)).all(axis=1)]
+    scored = every[is_scored(rows.scores)]
     scores, actual = rows.scores[scored], label[scored]
     binary = scores.shape[1] == 1
     full = np.column_stack([1 - scores[:, 0], scores[:, 0]]) if binary else scores
     of_label = full[np.arange(len(scored)), actual]
     log_loss = -np.log(np.clip(of_label, EPSILON, 1 - EPSILON))
-    squared = (full**2).sum(axis=1) - 2 * of_label + 1
-    squared = squared / 2 if binary else squared
+    squared = (1 - of_label) ** 2 if binary else (full**2).sum(axis=1) - 2 * of_label + 1
     for number, loss in enumerate((log_loss, squared, log_loss**2, squared**2)):
         placed += place_sum(scored, bins.losses + 2 * number, _weighted(scored, loss, weight))
     placed += _place_calibration(bins, scored, full, actual, weight)
     if bins.ranked:
         placed.append(_times(scored, bins.ranks + _rank(full, actual), weight))
-    for number, score_bins in enumerate(bins.scores):
+    for number, score_bins in enumerate(bins.scores if cells else ()):
         values = scores[:, number]
         hit = actual == (1 if binary else number)
-        cell = bins._start(number) + hit * score_bins.missing + cell_of(score_bins, values)
+        cell = bins.start(number) + hit * score_bins.missing + cell_of(score_bins, values)
         placed.append(_times(scored, cell, weight))
     return placed
+
+
+def is_scored(scores: Floats) -> Bools:
+    """Return which rows (of rows x columns) have probabilities."""
+    return np.asarray(((scores >= 0) & (scores <= 1)).all(axis=1))
 
 
 def cell_of(bins: NumericBins, values: Floats) -> Ints:
@@ -164,7 +169,7 @@ def read_classes(bins: ClassBins, vector: Ints) -> ClassOutcomes:
     count = len(bins.classes)
     tables = []
     for number, score_bins in enumerate(bins.scores):
-        start = bins._start(number)
+        start = bins.start(number)
         both = vector[start : start + 2 * score_bins.missing].reshape(2, -1)
         tables.append(ScoreTable(both[0], both[1]))
     losses = bins.losses

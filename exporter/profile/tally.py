@@ -86,7 +86,7 @@ def count_numbers(bins: NumericBins, values: Floats, invalid: int = 0) -> Counts
 def _by_knots(bins: NumericBins, own: Floats) -> tuple[Counts, Counts]:
     """Count increasing values by searching the knots in them: cells, and sums of the positions by place."""
     knots = bins.knots
-    cells, left = _cells(knots, own)
+    cells, left = sorted_cells(knots, own)
     counted = sparse(cells)
     if not len(bins.spans):
         return counted, ZERO
@@ -108,7 +108,7 @@ def _by_knots(bins: NumericBins, own: Floats) -> tuple[Counts, Counts]:
     return counted, Counts(bins.inner + np.arange(len(total)), total)
 
 
-def _cells(knots: Floats, own: Floats) -> tuple[Ints, Ints]:
+def sorted_cells(knots: Floats, own: Floats) -> tuple[Ints, Ints]:
     """Return the rows per cell of increasing values, at least one, and how many are below each knot."""
     left = own.searchsorted(knots)
     found = np.flatnonzero(own[np.minimum(left, len(own) - 1)] == knots)

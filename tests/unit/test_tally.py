@@ -16,7 +16,9 @@ from exporter.drift.ranks import kolmogorov_smirnov
 from exporter.profile import categorical, numeric
 from exporter.profile.columns import Unread
 from exporter.profile.counts import Counts, add_into, gather, keep_rows
+from exporter.profile.labelled import count_classes
 from exporter.profile.model import Batch, ModelBins
+from exporter.profile.outcome import ClassBins, Outcomes, place_classes
 from exporter.profile.tally import Cut, count_column, cut, groups_of
 from exporter.rows import NumericColumn
 from exporter.rows import categorical as read_categories
@@ -136,6 +138,36 @@ def test_ks_is_scipys_where_every_value_of_the_reference_is_a_knot(reference, wi
     assert kolmogorov_smirnov(*samples) == pytest.approx(
         ks_2samp(reference, window, method="asymp").statistic, abs=1e-12
     )
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("rows", [5, 4_000, 300_000])
+def test_a_classifiers_outcomes_are_counted_as_they_are_placed(classes, rows):
+    """Ties, scores at a tenth, of 0 and 1, missing or not there, predictions of no class; in one group and several."""
+    random = np.random.default_rng(rows + classes)
+    scores = random.random((rows, 1 if classes == 2 else classes))
+    rounded = random.random(scores.shape) < 0.5
+    scores[rounded] = scores[rounded].round(2)
+    fitted = tuple(numeric.beyond(numeric.fit(column.clip(0.01, 0.99), 500)) for column in scores[:1_000].T)
+    scores[random.random(rows) < 0.01] = random.choice([0.0, -0.0, 1.0, 1.5, -0.5, np.nan, 5e-324])
+    label, said = random.integers(0, classes, rows), random.integers(-1, classes, rows)
+    for known, columns in ((fitted, scores), (fitted, np.abs(scores).clip(0, 0.99)), ((), scores[:, :0])):
+        outcomes = Outcomes(said.astype(np.float64), label.astype(np.float64), columns)
+        bins = ClassBins(tuple("abc"[:classes]), known)
+        for groups in (1, 3):
+            _, own = cut(random.integers(0, groups, rows), random.random(rows) < 0.9)
+            group = groups_of(own, rows)
+            placed = [keep_rows(part, group >= 0) for part in place_classes(bins, outcomes)]
+            assert same(count_classes(bins, outcomes, own), gather(placed, group, own.groups, bins.size))
+
+
+@pytest.mark.parametrize("wrong", [0.0, -0.0, 1.0])
+def test_a_classifier_of_one_class_and_one_score_is_counted_as_it_is_placed(wrong):
+    bins = ClassBins(("0", "1"), (numeric.beyond(numeric.fit(np.linspace(0, 1, 11), 500)),))
+    for label in (0.0, 1.0):
+        rows = Outcomes(np.zeros(2_000), np.full(2_000, label), np.full((2_000, 1), wrong))
+        expected = gather(place_classes(bins, rows), np.zeros(2_000, np.int64), 1, bins.size)
+        assert same(count_classes(bins, rows, whole(2_000)), expected)
 
 
 def test_a_file_is_counted_by_column_as_a_table_in_memory_is(tmp_path: Path):
