@@ -19,6 +19,7 @@ from exporter.drift.calibration import Calibration, from_plain, to_plain
 from exporter.drift.settings import REFERENCE
 from exporter.history import Day, from_text, to_text
 from exporter.importance import FAITHFUL, Importance, effective
+from exporter.parts import Columns
 from exporter.performance.expected import Misses
 from exporter.profile import model as profile
 from exporter.profile.counts import ZERO, Counts, add_into, decode, encode
@@ -65,6 +66,11 @@ class Baseline:
     def vector(self) -> Ints:
         """The reference's profile, dense."""
         return dense(self.bins, self.counts)
+
+    @cached_property
+    def columns(self) -> Columns:
+        """The reference's columns."""
+        return Columns(self.bins, self.vector)
 
     def slice(self, segment: str) -> Ints:
         """Return a segment's profile in the reference, dense."""

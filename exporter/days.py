@@ -39,7 +39,7 @@ class Days:
                 for bucket in tx.buckets(model.name, *bounds(day, model.timezone), "all"):
                     if bucket.version == version:
                         add_into(vector, bucket.counts)
-                fresh = describe(model, baseline.bins, baseline.vector, vector)
+                fresh = describe(model, baseline.bins, baseline.columns, vector)
                 old = known.get(version, {}).get(day)
                 whole = old is None or fresh.rows >= old.rows  # else its first buckets are gone: keep what is known
                 tx.describe_day(model.name, version, day, to_text(fresh if whole or old is None else old))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from exporter.drift.bins import jensen_shannon
 from exporter.kpis import values_of
-from exporter.parts import columns, estimated, performance
+from exporter.parts import Columns, columns, estimated, performance
 from exporter.profile import serving
 from exporter.profile.model import ModelBins
 from exporter.profile.numeric import NumericBins
@@ -40,9 +40,9 @@ class Day(NamedTuple):
     kpis: Mapping[str, float] = {}
 
 
-def describe(model: Model, bins: ModelBins, reference: Ints, vector: Ints) -> Day:
+def describe(model: Model, bins: ModelBins, reference: Columns, vector: Ints) -> Day:
     """Describe the rows of a day by their dense profile."""
-    parts = columns(bins, reference, vector, {})
+    parts = columns(reference, Columns(bins, vector), {})
     signals = {}
     for name, part in parts.items():
         if isinstance(part.bins, NumericBins) and part.current.rows and _is_signal(model, name):

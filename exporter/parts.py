@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +43,35 @@ def bins_of(bins: ModelBins) -> dict[str, Bins]:
     elif isinstance(bins.outcomes, ClassBins):
         found["label"] = CategoryBins(bins.outcomes.classes)
     return found
+
+
+class Column(NamedTuple):
+    """One column of a profile: its counts, and as what the statistics read of them."""
+
+    bins: Bins
+    raw: Ints
+    sample: Sample
+
+
+class Columns(dict[str, Column]):
+    """The judged columns of one dense profile, by name; each is read when it is first asked for.
+
+    So what the statistics work out of a reference is worked out once. The profile must not change any more.
+    """
+
+    def __init__(self, bins: ModelBins, vector: Ints):
+        super().__init__()
+        self._bins, self._vector, self._of = bins, vector, bins_of(bins)
+
+    @property
+    def names(self) -> Iterable[str]:
+        """The names of all columns."""
+        return self._of
+
+    def __missing__(self, name: str) -> Column:
+        own, raw = self._of[name], counts(self._bins, self._vector, name)
+        found = self[name] = Column(own, raw, sample(own, raw))
+        return found
 
 
 def counts(bins: ModelBins, vector: Ints, name: str) -> Ints:
@@ -117,13 +147,14 @@ def sample(bins: Bins, counts: Ints) -> Sample:
     return numeric.sample(bins, counts) if isinstance(bins, NumericBins) else categorical.sample(bins, counts)
 
 
-def columns(bins: ModelBins, reference: Ints, current: Ints, failed: dict[str, str]) -> dict[str, Part]:
+def columns(reference: Columns, current: Columns, failed: dict[str, str]) -> dict[str, Part]:
     """Return every judged column; one that cannot be read is named in `failed` with the reason."""
     parts = {}
-    for name, own in bins_of(bins).items():
+    for name in reference.names:
         try:
-            raw = (counts(bins, reference, name), counts(bins, current, name))
-            parts[name] = Part(own, raw, sample(own, raw[0]), sample(own, raw[1]))
+            before, now = reference[name], current[name]
         except (ArithmeticError, ValueError, IndexError) as error:
             failed[name] = f"{type(error).__name__}: {error}"
+            continue
+        parts[name] = Part(before.bins, (before.raw, now.raw), before.sample, now.sample)
     return parts

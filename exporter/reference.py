@@ -19,6 +19,7 @@ from exporter.drift.sequential import DETECTORS
 from exporter.estimation import NOTHING, learn, misses
 from exporter.history import Day, describe, series
 from exporter.importance import measure
+from exporter.parts import Columns
 from exporter.profile import categorical, delay, numeric, weight
 from exporter.profile.batch import as_outcomes, delays, groups_of, labels_of, read_batch, weights_of
 from exporter.profile.columns import Column, Unread
@@ -266,7 +267,7 @@ def _newest(timestamp: Ints) -> float | None:
 
 def _days(model: Model, bins: ModelBins, counts: Counts, days: Mapping[int, Counts]) -> dict[int, Day]:
     """Describe the reference's own days."""
-    reference = dense(bins, counts)
+    reference = Columns(bins, dense(bins, counts))
     return {day: describe(model, bins, reference, dense(bins, own)) for day, own in days.items()}
 
 

@@ -10,7 +10,7 @@ from scipy import special
 
 _FEW = 140  # rows up to which scipy's own exact ways are fast, and approximations are not good enough
 _SOME = 2_000  # up to which the expansion is off by more than 1e-10 where the p-value is near 1
-_TERMS = 2_048
+_TERMS = 512
 
 
 def survival(rows: int, distance: float) -> float:

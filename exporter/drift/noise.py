@@ -76,10 +76,11 @@ def limit(terms: Terms, base: float, reference: Sample, current: Sample, alpha: 
     rows add up costs one bin's part.
     """
     n, m, bins = reference.rows, current.rows, bins_of(reference, current)
-    many = int(bins.plenty.sum())
-    parts = sparse(terms, bins, n, m)
-    found = parts.sum(axis=1) + many * np.array([base, 2 * base**2, 8 * base**3])
     count = len(bins.rows)
+    many = int(np.count_nonzero(bins.plenty))
+    found = many * np.array([base, 2 * base**2, 8 * base**3])
+    if many < count:
+        found += sparse(terms, bins, n, m).sum(axis=1)
     once = unseen_rows(reference)
     if once:
         found, count = found + _unseen(terms, once, n, m), count + 1
@@ -148,13 +149,20 @@ def largest_limit(reference: Sample, current: Sample, alpha: float) -> float:
     rows, times = rows[-_LARGEST:], times[-_LARGEST:]
     shape = unseen_rows(reference) + 1
 
+    usual = np.maximum(sigma[bins.plenty], 1e-300)
+
     def chance(height: float) -> float:
-        found = 2 * float(special.ndtr(-height / np.maximum(sigma[bins.plenty], 1e-300)).sum())
+        found = 2 * float(special.ndtr(-height / usual).sum())
+        if not len(rows):
+            return found + unseen(height)
         above = np.floor((height + rows / n) / size + 1e-9)
         below = np.ceil((rows / n - height) / size - 1e-9) - 1
         found += float(times @ np.where(above < rows, special.bdtrc(above, rows, share), 0.0))
         found += float(times @ np.where(below >= 0, special.bdtr(below, rows, share), 0.0))
-        return found + float(special.nbdtrc(int(height * m), shape, n / (n + m))) if bins.unseen else found
+        return found + unseen(height)
+
+    def unseen(height: float) -> float:
+        return float(special.nbdtrc(int(height * m), shape, n / (n + m))) if bins.unseen else 0.0
 
     low, high = 0.0, float(-special.ndtri(alpha / 2) * sigma.max()) + 1 / m
     while chance(high) > alpha:

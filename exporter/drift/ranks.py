@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
@@ -10,6 +13,8 @@ from exporter.drift.kolmogorov import survival
 from exporter.drift.sample import Floats, Ints, Sample, inverse_size
 
 Bools = NDArray[np.bool_]
+Size = Callable[[Any], Any]
+_BLOCK = 32
 
 
 def kolmogorov_smirnov(reference: Sample, current: Sample) -> float:
@@ -17,8 +22,23 @@ def kolmogorov_smirnov(reference: Sample, current: Sample) -> float:
 
     Exact, ties too, where every reference value is a knot; with k quantile knots at most 1/(k - 1) too small.
     """
-    gap = reference.cumulative * current.rows - current.cumulative * reference.rows
-    return float(np.abs(gap).max() / (reference.rows * current.rows))
+    widest = _widest(reference.cumulative, current.cumulative, reference.rows, current.rows)
+    return float(np.divide(widest, reference.rows * current.rows))
+
+
+def _widest(f: Ints, g: Ints, n: int, m: int) -> int:
+    """Return max |f m - g n| of two counts that only grow, at most n and m.
+
+    Of 32 places that follow each other all is between the first and the last: only where these leave room for more
+    than was found at any last one are the others looked at.
+    """
+    whole = len(f) // _BLOCK * _BLOCK
+    found = int(np.abs(f[whole:] * m - g[whole:] * n).max(initial=0))
+    f, g = f[:whole].reshape(-1, _BLOCK), g[:whole].reshape(-1, _BLOCK)
+    low, high = f[:, -1] * m, g[:, -1] * n
+    found = max(found, int(np.abs(low - high).max(initial=0)))
+    room = np.maximum(low - g[:, 0] * n, high - f[:, 0] * m) > found
+    return max(found, int(np.abs(f[room] * m - g[room] * n).max(initial=0)))
 
 
 def wasserstein(reference: Sample, current: Sample) -> float:
@@ -32,8 +52,58 @@ def wasserstein(reference: Sample, current: Sample) -> float:
     """
     if reference.std == 0:
         return 0.0 if ((reference.cells > 0) == (current.cells > 0)).all() else float("inf")
-    height, width = _steps(reference, current)
-    return _dot(np.abs(height), width) / reference.std
+    return _integral(np.abs, reference, current) / reference.std
+
+
+def _integral(size: Size, reference: Sample, current: Sample) -> float:
+    """Return the integral of size(F - G), which is 0 where F and G are equal."""
+    if reference.between is None or current.between is None:
+        height, width = _steps(reference, current)
+        return _dot(size(height), width)
+    return _inside(size, reference, current) + _outside(size, reference, current)
+
+
+def _inside(size: Size, reference: Sample, current: Sample) -> float:
+    """Return the integral between the first knot and the last: of each cell the parts before, between and after steps.
+
+    Rows of a side stand at one share of all cells of a span: so each part is a sum over its cells, times a share.
+    """
+    first, second = reference.between, current.between
+    assert first is not None and second is not None
+    if not len(first.gaps):
+        return 0.0
+
+    def by_span(f: Floats, g: Floats) -> Floats:
+        heights = size(f - g)
+        heights *= first.gaps
+        return np.add.reduceat(heights, first.starts)
+
+    before = by_span(reference.at_knots[:-1], current.at_knots[:-1])
+    after = by_span(reference.at_gaps, current.at_gaps)
+    if reference.only_at_knots:
+        return _dot(second.share, before) + _dot(1 - second.share, after)
+    low, high = np.minimum(first.share, second.share), np.maximum(first.share, second.share)
+    middle = np.where(
+        first.share <= second.share,
+        by_span(reference.at_gaps, current.at_knots[:-1]),
+        by_span(reference.at_knots[:-1], current.at_gaps),
+    )
+    return _dot(low, before) + _dot(high - low, middle) + _dot(1 - high, after)
+
+
+def _outside(size: Size, reference: Sample, current: Sample) -> float:
+    """Return the integral beyond the outer knots, where each side's rows stand at one place, too."""
+    total = 0.0
+    for cell, knot in ((0, 0), (len(reference.cells) - 1, -1)):
+        (away, p), (further, q) = sorted(_beyond(own, cell, float(own.knots[knot])) for own in (reference, current))
+        total += away * float(size(p - q)) + (further - away) * float(size(q))
+    return total
+
+
+def _beyond(own: Sample, cell: int, knot: float) -> tuple[float, float]:
+    """Return how far from the outer knot the rows beyond it are, and their share."""
+    rows = own.cells[cell]
+    return (abs(own.place(cell) - knot), float(rows / own.rows)) if rows else (0.0, 0.0)
 
 
 def _steps(reference: Sample, current: Sample) -> tuple[Floats, Floats]:
@@ -70,20 +140,14 @@ def noise_ks(reference: Sample, current: Sample, alpha: float) -> float:
     return float(special.kolmogi(alpha) * np.sqrt(inverse_size(reference, current)))
 
 
-def _between(reference: Sample) -> Floats:
-    """Return F between neighbouring knots, at the middle of the rows there."""
-    below = reference.cumulative[:-1:2] / reference.rows  # just left of each knot
-    upto = reference.cumulative[1::2] / reference.rows
-    middle: Floats = (upto[:-1] + below[1:]) / 2
-    return middle
-
-
 def noise_wasserstein(reference: Sample, current: Sample, alpha: float) -> float:
     """Return a normal bound: the spread of F - G, added up over the values."""
-    spread = _between(reference)
-    area = _dot(np.sqrt(spread * (1 - spread)), np.diff(reference.knots))
     z = float(-special.ndtri(alpha / 2))
-    return z * area * float(np.sqrt(inverse_size(reference, current))) / reference.std if reference.std else 0.0
+    return (
+        z * reference.spread * float(np.sqrt(inverse_size(reference, current))) / reference.std
+        if reference.std
+        else 0.0
+    )
 
 
 def cramer_von_mises(reference: Sample, current: Sample) -> float:
@@ -170,15 +234,14 @@ def energy(reference: Sample, current: Sample) -> float:
     """
     if reference.std == 0:
         return 0.0 if ((reference.cells > 0) == (current.cells > 0)).all() else float("inf")
-    height, width = _steps(reference, current)
-    return float(np.sqrt(2 * _dot(height**2, width) / reference.std))
+    return float(np.sqrt(2 * _integral(np.square, reference, current) / reference.std))
 
 
 def noise_energy(reference: Sample, current: Sample, alpha: float) -> float:
     """Return a normal bound, as for the Wasserstein distance."""
     if not reference.std:
         return 0.0
-    share = _between(reference)
+    share = reference.middle
     spread = _dot(share * (1 - share), np.diff(reference.knots))
     z = float(-special.ndtri(alpha / 2))
     return z * float(np.sqrt(2 * spread * inverse_size(reference, current) / reference.std))

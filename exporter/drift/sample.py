@@ -3,37 +3,83 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+class Between(NamedTuple):
+    """Where rows stand that are not at a knot: in all cells of a span as far in between the knots.
+
+    starts: of each span the first of its cells, which are counted from knot 0 on. gaps: width of each of the K - 1
+    cells. share: of each span how far in its rows are, 0 to 1. inner, below, above: sums of the values between the
+    knots, and beyond them.
+    """
+
+    starts: Ints
+    gaps: Floats
+    share: Floats
+    inner: float
+    below: float
+    above: float
 
 
 class Sample:
-    """Counts of one column's values that are neither missing nor invalid.
+    """Counts of one column's values that are neither missing nor invalid. They never change.
 
     bins: rows per bin (numeric: the reference's deciles; categorical: its categories, then unseen), length B.
     cells: numeric only, rows per cell, length 2K + 1: below knot 0, at knot 0, between knots 0 and 1, ...
-    sums: numeric only, sum of the values per cell, in the column's unit.
+    sums: numeric only, sum of the values per cell, in the column's unit; or `between`, which says the same.
     knots: numeric only, the K increasing knots.
     """
 
-    def __init__(self, bins: Ints, cells: Ints | None = None, sums: Floats | None = None, knots: Floats | None = None):
+    def __init__(
+        self,
+        bins: Ints,
+        cells: Ints | None = None,
+        sums: Floats | None = None,
+        knots: Floats | None = None,
+        between: Between | None = None,
+    ):
         empty = np.empty(0)
         self.bins = bins
         self.cells = empty.astype(np.int64) if cells is None else cells
-        self.sums = empty if sums is None else sums
         self.knots = empty if knots is None else knots
+        self.between = between
         self.rows = int(bins.sum())
+        if between is None:
+            self.__dict__["sums"] = empty if sums is None else sums
 
     def measured_by(self, reference: Sample) -> Sample:
         """Return the same counts, with distances in the reference's standard deviations instead of their own."""
-        same = Sample(self.bins, self.cells, self.sums, self.knots)
+        sums = self.sums if self.between is None else None
+        same = Sample(self.bins, self.cells, sums, self.knots, self.between)
         if len(reference.cells) and reference.rows:
             same.__dict__["std"] = reference.std
         return same
+
+    @cached_property
+    def sums(self) -> Floats:
+        """Sum of the values per cell."""
+        assert self.between is not None
+        own, sums = self.between, np.empty(len(self.cells))
+        sums[1::2] = self.knots * self.cells[1::2]
+        if len(own.gaps):
+            rows = self.cells[2:-1:2]
+            share = np.repeat(own.share, np.diff(own.starts, append=len(rows)))
+            sums[2:-1:2] = rows * self.knots[:-1] + rows * own.gaps * share
+        sums[0], sums[-1] = own.below, own.above
+        return sums
+
+    @cached_property
+    def weights(self) -> Floats:
+        """Rows per bin, as floats."""
+        return self.bins.astype(np.float64)
 
     @cached_property
     def shares(self) -> Floats:
@@ -45,10 +91,61 @@ class Sample:
         """Rows up to and with each cell."""
         return np.cumsum(self.cells)
 
-    @property
+    @cached_property
+    def at_knots(self) -> Floats:
+        """Share of the rows up to and with each knot, length K."""
+        return self.cumulative[1::2] / self.rows
+
+    @cached_property
+    def at_gaps(self) -> Floats:
+        """Share of the rows up to and with the cell after each knot but the last, length K - 1."""
+        return self.at_knots[:-1] if self.only_at_knots else self.cumulative[2:-1:2] / self.rows
+
+    @cached_property
+    def middle(self) -> Floats:
+        """Share of the rows below the middle of the rows between two knots, length K - 1."""
+        below = self.cumulative[:-1:2] / self.rows  # just left of each knot
+        upto = self.cumulative[1::2] / self.rows
+        return np.asarray((upto[:-1] + below[1:]) / 2)
+
+    @cached_property
+    def spread(self) -> float:
+        """Integral of the root of F (1 - F), F being `middle`: of one row's share of what is below a value."""
+        return float((np.sqrt(self.middle * (1 - self.middle)) * np.diff(self.knots)).sum())
+
+    @cached_property
+    def only_at_knots(self) -> bool:
+        """Whether no row is anywhere else."""
+        return not self.cells[::2].any()
+
+    @cached_property
     def mean(self) -> float:
         """Mean of the values, exact but for the rounding of sums."""
-        return float(self.sums.sum() / self.rows) if self.rows else float("nan")
+        if not self.rows:
+            return float("nan")
+        own = self.between
+        if own is None:
+            return float(self.sums.sum() / self.rows)
+        return (float((self.knots * self.cells[1::2]).sum()) + own.inner + own.below + own.above) / self.rows
+
+    @cached_property
+    def quantiles(self) -> list[float]:
+        """For each of `QUANTILES` the smallest value with so many rows at or below it, to within its cell."""
+        ranks = np.maximum(np.array(QUANTILES) * self.rows, 1)
+        return [self.place(cell) for cell in self.cumulative.searchsorted(ranks).tolist()]
+
+    def place(self, cell: int) -> float:
+        """Return the mean of the values of a cell that has rows, as `places` has it."""
+        own, rows = self.between, self.cells[cell]
+        if own is None:
+            return float(self.places[cell])
+        if cell % 2:
+            return float(self.knots[cell // 2])
+        if cell in (0, len(self.cells) - 1):
+            return float((own.below if cell == 0 else own.above) / rows)
+        left = cell // 2 - 1
+        share = own.share[np.searchsorted(own.starts, left, side="right") - 1]
+        return float((rows * self.knots[left] + rows * own.gaps[left] * share) / rows)
 
     @cached_property
     def places(self) -> Floats:

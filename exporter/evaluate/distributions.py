@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from exporter.drift.sample import QUANTILES
 from exporter.parts import Part
-from exporter.profile import categorical, numeric
+from exporter.profile import categorical
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.numeric import NumericBins
 from exporter.readings import Readings
@@ -13,20 +14,19 @@ from exporter.segments import ALL
 from exporter.settings import Model
 
 MOST_BINS = 20
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_QUANTILES = [f"{q:g}" for q in QUANTILES]
 
 
 def put_distribution(out: Readings, labels: tuple[str, str, str], feature: str, part: Part) -> None:
     sides = (("reference", part.reference), ("current", part.current))
+    table: Sequence[tuple[str, int, int]]
     if isinstance(part.bins, NumericBins):
-        names = numeric.bin_names(part.bins)
-        table = list(zip(names, part.reference.bins.tolist(), part.current.bins.tolist(), strict=True))
+        table = [*zip(part.bins.names, part.reference.bins.tolist(), part.current.bins.tolist(), strict=True)]
         for dataset, side in sides:
             if side.rows:
                 out.put("model_feature_mean", *labels, feature, dataset, value=side.mean)
-                for q in QUANTILES:
-                    value = numeric.quantile(side, q)
-                    out.put("model_feature_quantile", *labels, feature, dataset, f"{q:g}", value=value)
+                for q, value in zip(_QUANTILES, side.quantiles, strict=True):
+                    out.put("model_feature_quantile", *labels, feature, dataset, q, value=value)
     else:
         table = categorical.bin_shares(part.bins, *part.raw, MOST_BINS)
     for name, *rows in table:

@@ -13,7 +13,7 @@ from exporter.drift.settings import REFERENCE
 from exporter.drift.thresholds import Drift, adjusted, judge
 from exporter.evaluate.distributions import put_distribution, put_outputs
 from exporter.evaluate.views import Found, Slice, View, slices, with_mature_labels
-from exporter.parts import Part, columns
+from exporter.parts import Columns, Part, columns
 from exporter.profile.numeric import NumericBins
 from exporter.readings import Readings
 from exporter.rows import canonical
@@ -84,7 +84,9 @@ def _judge_slice(
 
     known: the columns against the reference, in whose units distances from an earlier window are told.
     """
-    parts = columns(baseline.bins, own.reference, own.current, failed)
+    fixed = own.segment == ALL and against == REFERENCE
+    before = baseline.columns if fixed else Columns(baseline.bins, own.reference)
+    parts = columns(before, Columns(baseline.bins, own.current), failed)
     learned = baseline.calibration(own.segment, against, view.window)
     drifts = {}
     for name, part in parts.items():

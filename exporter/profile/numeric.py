@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
+from exporter.drift.sample import Between
 from exporter.drift.univariate import Sample
 from exporter.profile.counts import Placed, ones, place_sum, read_sum
 from exporter.rows import Bools, Floats, Ints
@@ -15,7 +17,14 @@ _MOST_SPANS = 128
 _ROUNDING = 1.5 * 2.0**52  # added to a float below 2**51 it leaves the nearest whole number in the last bits
 
 
-class NumericBins(NamedTuple):
+class _NumericBins(NamedTuple):
+    knots: Floats
+    starts: Ints
+    exact: bool
+    spans: Ints
+
+
+class NumericBins(_NumericBins):
     """Places for one numeric column with K knots.
 
     Layout: 2K + 1 cells (even: between knots, odd: at a knot), missing, invalid, S sums of positions within the spans,
@@ -24,11 +33,6 @@ class NumericBins(NamedTuple):
     which the S spans start, from knot 0 on; the last ends at the last knot. Rows between knots have a position in
     their span, rows at a knot have none.
     """
-
-    knots: Floats
-    starts: Ints
-    exact: bool
-    spans: Ints
 
     @property
     def size(self) -> int:
@@ -58,6 +62,46 @@ class NumericBins(NamedTuple):
         width = float(self.knots[-1]) - float(self.knots[0])
         return width if 0 < width < np.inf else max(abs(float(self.knots[0])), 1.0)
 
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The decile bins' names in order: `02 [3, 7.5)`; a value that has a bin of its own is `02 = 3`."""
+        low, names = "(-inf", list[str]()
+        for number, start in enumerate([*self.starts[1:].tolist(), None]):
+            if start is None:
+                high, after = "inf)", ""
+            elif start % 2:  # the cut is just below a knot
+                knot = f"{self.knots[start // 2]:.6g}"
+                high, after = f"{knot})", f"[{knot}"
+            else:  # just above
+                knot = f"{self.knots[start // 2 - 1]:.6g}"
+                high, after = f"{knot}]", f"({knot}"
+            alone = low.startswith("[") and high == f"{low[1:]}]"
+            names.append(f"{number + 1:02d} " + (f"= {low[1:]}" if alone else f"{low}, {high}"))
+            low = after
+        return tuple(names)
+
+    @cached_property
+    def gaps(self) -> Floats:
+        """Width of each cell between two knots."""
+        return np.minimum(np.diff(self.knots), np.finfo(np.float64).max)
+
+    @cached_property
+    def offsets(self) -> Floats:
+        """How far the low knot of each such cell is from the start of its span."""
+        cells = np.diff(self.spans, append=len(self.knots) - 1)
+        return np.asarray(self.knots[:-1] - np.repeat(self.ends.low, cells))
+
+    @cached_property
+    def ends(self) -> Spans:
+        """What turns values into positions."""
+        ends = np.append(self.spans[1:], len(self.knots) - 1)
+        low = self.knots[self.spans]
+        with np.errstate(over="ignore", divide="ignore"):
+            width = self.knots[ends] - low
+            scale = _PARTS / width
+        known = np.isfinite(width) & np.isfinite(scale)
+        return Spans(np.where(known, low, 0.0), np.where(known, width, 0.0), np.where(known, scale, 0.0))
+
 
 class Spans(NamedTuple):
     """For each span its low end, its width, and what a distance from the low end is multiplied with.
@@ -72,13 +116,7 @@ class Spans(NamedTuple):
 
 def spans_of(bins: NumericBins) -> Spans:
     """Return what turns values into positions."""
-    ends = np.append(bins.spans[1:], len(bins.knots) - 1)
-    low = bins.knots[bins.spans]
-    with np.errstate(over="ignore", divide="ignore"):
-        width = bins.knots[ends] - low
-        scale = _PARTS / width
-    known = np.isfinite(width) & np.isfinite(scale)
-    return Spans(np.where(known, low, 0.0), np.where(known, width, 0.0), np.where(known, scale, 0.0))
+    return bins.ends
 
 
 def positions(values: Floats, low: Floats, scale: Floats, out: Floats | None = None) -> Ints:
@@ -175,48 +213,23 @@ def sample(bins: NumericBins, vector: Ints) -> Sample:
     """Turn a column's slice of a profile into what the drift statistics read."""
     knots, tails = bins.knots, bins.tails
     cells = vector[: bins.missing]
-    sums = np.empty(len(cells))
-    sums[1::2] = knots * cells[1::2]
-    if len(bins.spans):
-        sums[2:-1:2] = _inner_sums(bins, cells[2:-1:2], vector[bins.inner : tails])
-    sums[0] = knots[0] * cells[0] - read_sum(vector, tails) * bins.range
-    sums[-1] = knots[-1] * cells[-1] + read_sum(vector, tails + 2) * bins.range
-    return Sample(np.add.reduceat(cells, bins.starts), cells, sums, knots)
+    share, inner = _inside(bins, cells[2:-1:2], vector[bins.inner : tails])
+    below = float(knots[0] * cells[0] - read_sum(vector, tails) * bins.range)
+    above = float(knots[-1] * cells[-1] + read_sum(vector, tails + 2) * bins.range)
+    between = Between(bins.spans, bins.gaps, share, inner, below, above)
+    return Sample(np.add.reduceat(cells, bins.starts), cells, None, knots, between)
 
 
-def _inner_sums(bins: NumericBins, rows: Ints, parts: Ints) -> Floats:
-    """Return the sum of the values in each inner cell: in all cells of a span the mean is as far in between its knots.
+def _inside(bins: NumericBins, rows: Ints, parts: Ints) -> tuple[Floats, float]:
+    """Return how far in between the knots the rows of each span are, and the sum of the values of all.
 
-    So a cell that is a span of its own has the sum of its rows, and a span has it whatever its cells.
+    In all cells of a span the mean is as far in: so a cell that is a span of its own has the sum of its rows, and a
+    span has it whatever its cells.
     """
-    spans, starts = spans_of(bins), bins.spans
-    cells = np.diff(starts, append=len(rows))
-    low, room = bins.knots[:-1], rows * np.minimum(np.diff(bins.knots), np.finfo(np.float64).max)
-    inside = parts / _PARTS * spans.width - np.add.reduceat(rows * (low - np.repeat(spans.low, cells)), starts)
-    whole = np.add.reduceat(room, starts)
-    share = np.divide(inside, whole, out=np.zeros_like(whole), where=whole > 0).clip(0, 1)
-    return np.asarray(rows * low + room * np.repeat(share, cells))
-
-
-def quantile(sample: Sample, q: float) -> float:
-    """Return the smallest value with at least the share q of the rows at or below it, to within its cell."""
-    cell = int(np.searchsorted(sample.cumulative, max(q * sample.rows, 1)))
-    return float(sample.places[cell])
-
-
-def bin_names(bins: NumericBins) -> list[str]:
-    """Name the decile bins in order: `02 [3, 7.5)`; a value that has a bin of its own is `02 = 3`."""
-    low, names = "(-inf", []
-    for number, start in enumerate([*bins.starts[1:].tolist(), None]):
-        if start is None:
-            high, after = "inf)", ""
-        elif start % 2:  # the cut is just below a knot
-            knot = f"{bins.knots[start // 2]:.6g}"
-            high, after = f"{knot})", f"[{knot}"
-        else:  # just above
-            knot = f"{bins.knots[start // 2 - 1]:.6g}"
-            high, after = f"{knot}]", f"({knot}"
-        alone = low.startswith("[") and high == f"{low[1:]}]"
-        names.append(f"{number + 1:02d} " + (f"= {low[1:]}" if alone else f"{low}, {high}"))
-        low = after
-    return names
+    if not len(rows):
+        return np.empty(0), 0.0
+    away = np.add.reduceat(rows * bins.offsets, bins.spans)
+    room = np.add.reduceat(rows * bins.gaps, bins.spans)
+    inside = parts / _PARTS * bins.ends.width - away
+    share = np.divide(inside, room, out=np.zeros_like(room), where=room > 0).clip(0, 1)
+    return share, float((np.add.reduceat(rows, bins.spans) * bins.ends.low + away + room * share).sum())

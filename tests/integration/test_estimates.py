@@ -197,7 +197,7 @@ def test_days_tell_what_was_estimated(made: dict[str, tuple[Model, Baseline]]) -
     """Also days without labels; what was written before there were estimates is read."""
     model, baseline = made["bikes"]
     vector = of_rows(baseline, model, pq.read_table(DATA / "bikes" / "predictions.parquet")[:300])
-    day = describe(model, baseline.bins, baseline.vector, vector)
+    day = describe(model, baseline.bins, baseline.columns, vector)
     assert set(day.estimated) == {"mae", "rmse"}
     assert from_text(to_text(day)) == day
     old = '{"rows": 3, "labelled": 0, "signals": {}, "drift": {}, "scores": {}}'
