@@ -77,30 +77,37 @@ class Board:
 
     def publish(self, results: Mapping[Owner, Readings], fresh: bool = True) -> None:
         """Replace what the owners show, all at once; fresh: these are new results, not only news of a task."""
-        encoded = {
-            owner: {
-                name: encode_family(FAMILIES[name], own, self._shown[name].get(owner)) for name, own in readings.items()
-            }
-            for owner, readings in results.items()
-        }
+        encoded = {owner: self._encoded(owner, readings) for owner, readings in results.items()}
         with self._lock:
             for owner, chunks in encoded.items():
-                self._replace(owner, chunks)
+                for name in self._families.pop(owner, set()) - chunks.keys():
+                    self.series -= self._shown[name].pop(owner).series
+                self._add(owner, chunks)
             if self.series > self.limit:
                 self._shorten()
             self._generation += 1
             if fresh:
                 self.published = self._clock()
 
-    def _replace(self, owner: Owner, chunks: Mapping[str, Chunk]) -> None:
-        for name in self._families.pop(owner, set()) - chunks.keys():
-            self.series -= self._shown[name].pop(owner).series
+    def show(self, owner: Owner, readings: Readings) -> None:
+        """Replace some families of an owner at once; its others stay as they are."""
+        chunks = self._encoded(owner, readings)
+        with self._lock:
+            self._add(owner, chunks)
+            self._generation += 1
+
+    def _encoded(self, owner: Owner, readings: Readings) -> dict[str, Chunk]:
+        return {
+            name: encode_family(FAMILIES[name], own, self._shown[name].get(owner)) for name, own in readings.items()
+        }
+
+    def _add(self, owner: Owner, chunks: Mapping[str, Chunk]) -> None:
         for name, chunk in chunks.items():
             before = self._shown[name].get(owner)
             self.series += chunk.series - (before.series if before else 0)
             self._shown[name][owner] = chunk
         if chunks:
-            self._families[owner] = set(chunks)
+            self._families.setdefault(owner, set()).update(chunks)
 
     def _shorten(self) -> None:
         """Leave out whole families until the rest fits: pictures first, then drift scores of the last models."""
@@ -120,7 +127,8 @@ class Board:
         """Take away all that a model shows."""
         with self._lock:
             for owner in [owner for owner in self._families if owner[0] == model]:
-                self._replace(owner, {})
+                for name in self._families.pop(owner):
+                    self.series -= self._shown[name].pop(owner).series
             self._generation += 1
 
     def renew(self) -> None:

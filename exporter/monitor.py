@@ -91,6 +91,8 @@ class Monitor:
 
     def run(self, now: float) -> bool:
         """Run every task as of `now` (Unix seconds) and publish what was found; return whether all succeeded."""
+        if not self._results:
+            self._board.publish(self._of_tasks(), fresh=False)
         fresh = self._attempt("ingest", now, lambda: self._ingest.run(now))
         views = self._ingest.views()
         results: dict[tuple[str, str], Readings] = {}
@@ -175,7 +177,7 @@ class Monitor:
         """Do a task's work and note how it went; return whether it came to its end, single failures or not."""
         task = self.tasks[name]
         task.running = True
-        self._board.publish(self._of_tasks(), fresh=False)
+        self._board.show((self.model.name, "tasks"), tasks.running(self.model.name, self.tasks))
         started = time.perf_counter()
         failures = task.failures.total()
         ended = False

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from exporter.catalogue import FAMILIES
 
+_LABELS = {name: len(family.labels) for name, family in FAMILIES.items()}
+
 
 class Reading(NamedTuple):
     """One sample; labels in the order of its family. suffix: of a histogram's sample; a `_bucket` has `le` last."""
@@ -22,10 +24,13 @@ class Readings(dict[str, list[Reading]]):
 
     def put(self, name: str, *labels: str, value: float | None) -> None:
         """Add a reading; what has no finite value is left out. Raises ValueError on a wrong number of labels."""
-        if len(labels) != len(FAMILIES[name].labels):
+        if len(labels) != _LABELS[name]:
             raise ValueError(f"{name} has the labels {FAMILIES[name].labels}, not {labels}")
         if value is not None and math.isfinite(value):
-            self.setdefault(name, []).append(Reading(labels, float(value)))
+            own = self.get(name)
+            if own is None:
+                own = self[name] = []
+            own.append(Reading(labels, float(value)))
 
     def put_histogram(
         self, name: str, *labels: str, bounds: Sequence[float], counts: Sequence[int], total: float

@@ -67,6 +67,14 @@ def intervals(model: str, interval: float, tasks: dict[str, Task]) -> Readings:
     return out
 
 
+def running(model: str, tasks: dict[str, Task]) -> Readings:
+    """Return which tasks run now: all that changes when one starts."""
+    out = Readings()
+    for name, task in tasks.items():
+        out.put("model_task_running", model, name, value=task.running)
+    return out
+
+
 def readings(model: str, interval: float, tasks: dict[str, Task], sources: dict[str, SourceRecord]) -> Readings:
     """Return the readings of all tasks and sources of a model."""
     out = Readings()

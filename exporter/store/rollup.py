@@ -12,7 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from exporter.profile.counts import ZERO, Counts, add, decode, encode
-from exporter.store.tables import BUCKET, ROLLUP, Bucket, Key
+from exporter.store.statements import BUCKETS, ROLLED, ROLLUPS
+from exporter.store.tables import ROLLUP, Bucket, Key
 
 LEVELS = (86_400, 3_600)  # seconds, the longest first
 _AT_ONCE = 64  # rows in memory: a month of minutes is 43,200 of them
@@ -26,10 +27,8 @@ def levels(bucket: int) -> list[int]:
 
 def rolled(connection: sa.Connection, model: str, start: int, end: int) -> set[tuple[int, int]]:
     """Return (seconds, start) of what is rolled up and within start and end."""
-    own = (ROLLUP.c.model == model) & (ROLLUP.c.version == "") & (ROLLUP.c.segment == "")
-    within = (ROLLUP.c.start >= start) & (ROLLUP.c.start + ROLLUP.c.seconds <= end)
-    rows = connection.execute(sa.select(ROLLUP.c.seconds, ROLLUP.c.start).where(own, within))
-    return {(row.seconds, row.start) for row in rows}
+    rows = connection.execute(ROLLED, {"model": model, "first": start, "last": end})
+    return {(seconds, own) for seconds, own in rows}
 
 
 def change(connection: sa.Connection, upsert: Upsert, model: str, deltas: Mapping[Key, Counts]) -> None:
@@ -84,11 +83,9 @@ def read(connection: sa.Connection, model: str, start: int, end: int, segment: s
     for seconds in LEVELS:
         starts = [own for length, own in chosen if length == seconds]
         if starts:
-            own = (ROLLUP.c.model == model, ROLLUP.c.seconds == seconds, ROLLUP.c.start.in_(starts))
-            yield from _buckets(connection, ROLLUP, (*own, ROLLUP.c.segment != ""), segment)
+            yield from _buckets(connection, ROLLUPS, model, segment, seconds=seconds, starts=starts)
     for first, last in _gaps(start, end, chosen):
-        within = (BUCKET.c.model == model, BUCKET.c.start >= first, BUCKET.c.start < last)
-        yield from _buckets(connection, BUCKET, within, segment)
+        yield from _buckets(connection, BUCKETS, model, segment, first=first, last=last)
 
 
 def _gaps(start: int, end: int, chosen: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -102,12 +99,12 @@ def _gaps(start: int, end: int, chosen: Iterable[tuple[int, int]]) -> list[tuple
 
 
 def _buckets(
-    connection: sa.Connection, table: sa.Table, within: tuple[Any, ...], segment: str | None
+    connection: sa.Connection, queries: Mapping[bool, Any], model: str, segment: str | None, **where: Any
 ) -> Iterator[Bucket]:
-    query = sa.select(table.c.version, table.c.segment, table.c.start, table.c.counts).where(*within)
-    query = query if segment is None else query.where(table.c.segment == segment)
-    for row in connection.execute(query.execution_options(yield_per=_AT_ONCE)):
-        yield Bucket(row.version, row.segment, row.start, decode(row.counts))
+    own = {"model": model, **where} | ({"segment": segment} if segment is not None else {})
+    few = {"yield_per": _AT_ONCE}
+    for version, name, start, counts in connection.execute(queries[segment is not None], own, execution_options=few):
+        yield Bucket(version, name, start, decode(counts))
 
 
 def _is(model: str, seconds: int, version: str, segment: str, start: int) -> tuple[Any, ...]:

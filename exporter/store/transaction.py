@@ -9,6 +9,21 @@ import sqlalchemy as sa
 
 from exporter.profile.counts import Counts, add, decode, encode
 from exporter.store import rollup
+from exporter.store.statements import (
+    CHANGED_DAYS,
+    COUNTERS,
+    COUNTS,
+    DUE_LABELS,
+    EXPIRE,
+    FINGERPRINT,
+    FORGET_DAYS,
+    NEWEST_TIMES,
+    Change,
+    added,
+    larger,
+    new,
+    upsert,
+)
 from exporter.store.tables import (
     BASELINE,
     BUCKET,
@@ -49,14 +64,10 @@ class Transaction:
         """Begin an INSERT of this database, which knows ON CONFLICT."""
         return self._insert(table)
 
-    def _upsert(self, table: sa.Table, rows: list[dict[str, Any]], **update: Any) -> None:
-        """Insert rows; where the key is there already, set `update` (given the excluded row's columns)."""
-        if not rows:
-            return
-        statement = self._insert(table)
-        keys = [column.name for column in table.primary_key]
-        changes = {name: make(table.c[name], statement.excluded[name]) for name, make in update.items()}
-        self.connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), rows)
+    def _upsert(self, table: sa.Table, rows: list[dict[str, Any]], *columns: str, change: Change = new) -> None:
+        """Insert rows; where the key is there already, change some columns."""
+        if rows:
+            self.connection.execute(upsert(self._insert, table, columns, change), rows)
 
     def check_schema(self) -> None:
         """Raise StoreError where another version of the exporter made the tables."""
@@ -78,8 +89,7 @@ class Transaction:
 
     def fingerprint(self, model: str) -> str | None:
         """Return which settings and files the stored baseline was made of; None where there is none."""
-        query = sa.select(BASELINE.c.fingerprint).where(BASELINE.c.model == model)
-        found: str | None = self.connection.execute(query).scalar()
+        found: str | None = self.connection.execute(FINGERPRINT, {"model": model}).scalar()
         return found
 
     def baseline(self, model: str) -> tuple[str, bytes]:
@@ -113,25 +123,21 @@ class Transaction:
         old: dict[Key, bytes] = {}
         for version, segment in {(version, segment) for version, segment, _ in deltas}:
             for starts in _chunks([start for *own, start in deltas if own == [version, segment]]):
-                query = sa.select(BUCKET.c.start, BUCKET.c.counts).where(
-                    BUCKET.c.model == model,
-                    BUCKET.c.version == version,
-                    BUCKET.c.segment == segment,
-                    BUCKET.c.start.in_(starts),
-                )
-                old |= {(version, segment, row.start): row.counts for row in self.connection.execute(query)}
+                own = {"model": model, "version": version, "segment": segment, "starts": starts}
+                stored = self.connection.execute(COUNTS, own)
+                old |= {(version, segment, start): counts for start, counts in stored}
         rows = []
         for key, delta in deltas.items():
             total = delta if key not in old else add(decode(old[key]), delta)
             version, segment, start = key
             row = {"model": model, "version": version, "segment": segment, "start": start}
             rows.append(row | {"counts": encode(total)})
-        self._upsert(BUCKET, rows, counts=lambda _old, new: new)
+        self._upsert(BUCKET, rows, "counts")
         rollup.change(self.connection, self.set_rollups, model, deltas)
 
     def set_rollups(self, rows: list[dict[str, Any]]) -> None:
         """Replace sums of hours and days (`store.rollup`)."""
-        self._upsert(ROLLUP, rows, counts=lambda _old, new: new)
+        self._upsert(ROLLUP, rows, "counts")
 
     def samples(self, model: str, start: int, end: int) -> list[tuple[str, int, bytes]]:
         """Return (version, start, sample) of the buckets with start <= bucket < end."""
@@ -151,23 +157,22 @@ class Transaction:
     def set_samples(self, model: str, samples: Mapping[tuple[str, int], bytes]) -> None:
         """Store the row samples of buckets (version, start)."""
         rows = [{"model": model, "version": v, "start": start, "blob": own} for (v, start), own in samples.items()]
-        self._upsert(SAMPLE, rows, blob=lambda _old, new: new)
+        self._upsert(SAMPLE, rows, "blob")
 
     def mark_days(self, model: str, days: Iterable[tuple[str, int]]) -> None:
         """Note that days (version, number) have changed."""
         rows = [{"model": model, "version": version, "number": day, "changed": True} for version, day in set(days)]
-        self._upsert(DAY, rows, changed=lambda _old, new: new)
+        self._upsert(DAY, rows, "changed")
 
     def changed_days(self, model: str, before: int, most: int) -> list[tuple[str, int]]:
         """Return the newest days (version, number) before a day that changed since they were described."""
-        query = sa.select(DAY.c.version, DAY.c.number).where(DAY.c.model == model, DAY.c.changed, DAY.c.number < before)
-        rows = self.connection.execute(query.order_by(DAY.c.number.desc(), DAY.c.version).limit(most))
+        rows = self.connection.execute(CHANGED_DAYS, {"model": model, "before": before, "most": most})
         return [(row.version, row.number) for row in rows]
 
     def describe_day(self, model: str, version: str, day: int, text: str) -> None:
         """Store what is known of a day."""
         row = {"model": model, "version": version, "number": day, "changed": False, "text": text}
-        self._upsert(DAY, [row], changed=lambda _old, new: new, text=lambda _old, new: new)
+        self._upsert(DAY, [row], "changed", "text")
 
     def days(self, model: str) -> list[tuple[str, int, str]]:
         """Return (version, number, text) of all days that were described, in order."""
@@ -233,29 +238,8 @@ class Transaction:
 
     def due_labels(self, model: str, now: int, most: int) -> list[Due]:
         """Return up to `most` remembered labels that are known by `now` and whose prediction is there."""
-        both = PENDING.join(PREDICTION, (PENDING.c.model == PREDICTION.c.model) & (PENDING.c.id == PREDICTION.c.id))
-        query = (
-            sa.select(
-                PREDICTION.c.id,
-                PREDICTION.c.version,
-                PREDICTION.c.bucket,
-                PREDICTION.c.timestamp,
-                PREDICTION.c.output,
-                PREDICTION.c.slices,
-                PREDICTION.c.columns,
-                PREDICTION.c.group_name,
-                PREDICTION.c.label,
-                PREDICTION.c.label_time,
-                PREDICTION.c.outcome,
-                PENDING.c.label,
-                PENDING.c.label_time,
-                PENDING.c.outcome,
-            )
-            .select_from(both)
-            .where(PENDING.c.model == model, PENDING.c.label_time <= now)
-            .limit(most)
-        )
-        return [Due._make(row) for row in self.connection.execute(query)]
+        rows = self.connection.execute(DUE_LABELS, {"model": model, "now": now, "most": most})
+        return [Due._make(row) for row in rows]
 
     def settle(self, model: str, done: list[str], labels: list[Pending]) -> None:
         """Take labels out of memory, and write those that changed something to the ledger."""
@@ -281,7 +265,7 @@ class Transaction:
     def set_position(self, model: str, source: str, path: str, value: str) -> None:
         """Remember how far a path was read."""
         row = {"model": model, "source": source, "path": path, "value": value}
-        self._upsert(POSITION, [row], value=lambda _old, new: new)
+        self._upsert(POSITION, [row], "value")
 
     def count(self, model: str, version: str, amounts: Mapping[tuple[str, str], int]) -> None:
         """Add to the counters (name, reason)."""
@@ -290,33 +274,26 @@ class Transaction:
             for (name, reason), amount in amounts.items()
             if amount
         ]
-        self._upsert(COUNTER, rows, value=lambda old, new: old + new)
+        self._upsert(COUNTER, rows, "value", change=added)
 
     def counters(self, model: str) -> list[tuple[str, str, str, int]]:
         """Return (version, name, reason, value)."""
-        query = sa.select(COUNTER).where(COUNTER.c.model == model)
-        rows = self.connection.execute(query.order_by(COUNTER.c.version, COUNTER.c.name, COUNTER.c.reason))
-        return [(row.version, row.name, row.reason, row.value) for row in rows]
+        return [(*row,) for row in self.connection.execute(COUNTERS, {"model": model})]
 
     def raise_newest(self, model: str, newest: Mapping[str, int]) -> None:
         """Move the newest event time per version (microseconds) forward, never back."""
         rows = [{"model": model, "version": v, "timestamp": t} for v, t in newest.items()]
-        self._upsert(NEWEST, rows, timestamp=lambda old, new: sa.case((new > old, new), else_=old))
+        self._upsert(NEWEST, rows, "timestamp", change=larger)
 
     def newest(self, model: str) -> dict[str, int]:
         """Return the newest event time per version, in microseconds."""
-        rows = self.connection.execute(sa.select(NEWEST).where(NEWEST.c.model == model))
+        rows = self.connection.execute(NEWEST_TIMES, {"model": model})
         return {row.version: row.timestamp for row in rows}
 
     def drop_before(self, model: str, start: int) -> None:
         """Keep the retention: drop buckets, ledger rows and orphaned labels that are older (seconds)."""
-        for table in (BUCKET, ROLLUP, SAMPLE):
-            self.connection.execute(sa.delete(table).where(table.c.model == model, table.c.start < start))
-        self.connection.execute(sa.delete(PREDICTION).where(PREDICTION.c.model == model, PREDICTION.c.bucket < start))
-        own = (INBOX.c.model == model) & (INBOX.c.newest < start)
-        self.connection.execute(sa.delete(INBOX).where(own))
-        old_label = (PENDING.c.label_time < start * 1_000_000) & (PENDING.c.label_time >= 0)
-        self.connection.execute(sa.delete(PENDING).where(PENDING.c.model == model, old_label))
+        for statement in EXPIRE:
+            self.connection.execute(statement, {"model": model, "before": start, "micro": start * 1_000_000})
 
     def put_batch(self, model: str, source: str, rows: int, newest: int, body: bytes) -> None:
         """Keep rows that were sent until they are counted, and then for the retention; newest: in seconds."""
@@ -342,7 +319,7 @@ class Transaction:
 
     def forget_days(self, model: str, before: int) -> None:
         """Keep the retention of results: drop the days before a day number."""
-        self.connection.execute(sa.delete(DAY).where(DAY.c.model == model, DAY.c.number < before))
+        self.connection.execute(FORGET_DAYS, {"model": model, "before": before})
 
 
 def _chunks(ids: list[Any]) -> Iterator[list[Any]]:

@@ -72,7 +72,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("quality", "evaluate.business", "evaluate.serving", "evaluate.history", "evaluate.trend"),
     ("sources.parquet",),
     ("sources", "sources.files", "store.tables", "tasks", "exposition"),
-    ("collector",),
+    ("collector", "store.statements"),
     ("store.rollup",),
     ("store.connect", "store.transaction", "windows"),
     ("store.audit",),
@@ -114,7 +114,15 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 ROOMS = {
     "sqlalchemy": {
-        *("store", "store.connect", "store.lease", "store.rollup", "store.tables", "store.transaction"),
+        *(
+            "store",
+            "store.connect",
+            "store.lease",
+            "store.rollup",
+            "store.statements",
+            "store.tables",
+            "store.transaction",
+        ),
         *("store.audit", "store.retraining"),
     },
     "flask": {
