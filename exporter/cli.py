@@ -51,6 +51,19 @@ def _duration(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 256:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 256")
+    return int(text)
+
+
+def _add_share_of_work(served: Any) -> None:
+    served.add_argument("--shard.index", dest="shard", type=int, default=0, metavar="I", help="which shard, from 0")
+    served.add_argument("--shard.count", dest="shards", type=int, default=1, metavar="N", help="of how many (1)")
+    text = "run so many models at a time (as many as there are processors, 2 to 16)"
+    served.add_argument("--run.concurrency", dest="concurrency", type=_count, metavar="N", help=text)
+
+
 def _add_test_alert(add: Callable[..., Any]) -> None:
     test = add("test-alert", test_alert, [], "send a test alert through Alertmanager; exit 1 unless everybody took it")
     test.add_argument(
@@ -106,8 +119,7 @@ def parser() -> argparse.ArgumentParser:
         return one
 
     served = add("serve", serve, [config, web], "run the service: scheduler and HTTP in one process")
-    served.add_argument("--shard.index", dest="shard", type=int, default=0, metavar="I", help="which shard, from 0")
-    served.add_argument("--shard.count", dest="shards", type=int, default=1, metavar="N", help="of how many (1)")
+    _add_share_of_work(served)
     check = add("check", check_config, [config], "say what a configuration means, and every mistake in it")
     check.add_argument("--format", choices=("text", "json"), default="text", help="form of the report")
     run = add("run", run_once, [config], "evaluate once, print the series, serve nothing; exit 1 if a task failed")
@@ -164,13 +176,14 @@ def _serve(
     ready: Callable[[], None] = _nothing,
     finish: Callable[[], None] = _nothing,
     shard: Shard | None = None,
+    concurrency: int | None = None,
 ) -> int:
     from exporter.service import Service
     from exporter.web import access, app
     from exporter.web.config import Kept
 
     kept = Kept(arguments.web_config)
-    service = Service(load(config), shard, lambda: kept.error)
+    service = Service(load(config), shard, lambda: kept.error, concurrency)
     host, port = arguments.listen
     server = app.server(app.create(service, kept, host, arguments.lifecycle), host, port, kept)
 
@@ -212,7 +225,8 @@ def serve(arguments: argparse.Namespace) -> int:
     if not 0 <= arguments.shard < arguments.shards:
         print("model-exporter: --shard.index is a number from 0 to --shard.count - 1", file=sys.stderr)
         return USAGE
-    return _serve(arguments, arguments.config, shard=Shard(arguments.shard, arguments.shards))
+    shard = Shard(arguments.shard, arguments.shards)
+    return _serve(arguments, arguments.config, shard=shard, concurrency=arguments.concurrency)
 
 
 def check_config(arguments: argparse.Namespace) -> int:

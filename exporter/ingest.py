@@ -63,9 +63,14 @@ class Ingest:
         self._windows: Windows | None = None
         self._frames: list[Frame] = []
         self._rolled_up: int | None = None  # the hour up to which hours and days are added up
+        self.unread = False  # there is more to read than the last run had time for
 
-    def run(self, now: float) -> None:
-        """Read what is new as of `now` (Unix seconds), and move the windows there."""
+    def run(self, now: float, over: Callable[[], bool] = lambda: False) -> None:
+        """Read what is new as of `now` (Unix seconds), and move the windows there.
+
+        over: says that there is no more time; then what is not read yet stays, and the windows are where they were.
+        """
+        self.unread = False
         baseline = self._load_baseline()
         bucket = self.model.bucket_seconds
         if self._windows is None:
@@ -78,7 +83,9 @@ class Ingest:
             late = self._late_limit(now)
             limits = Limits(now, bucket, now - self._retention, late, self._replay, self.model.timezone)
             for source, spec in _sources(self.model)[1:]:
-                self._read_source(baseline, source, spec, limits)
+                self._read_source(baseline, source, spec, limits, over)
+                if self.unread:
+                    return
             with self._store.transaction() as tx:
                 changed = ledger.settle_labels(tx, self.model.name, baseline, now, self.model.timezone)
             self._windows.change(changed)
@@ -209,8 +216,10 @@ class Ingest:
             newest = tx.newest(self.model.name).values()
         return min(max(newest) / SECOND, now) - self.model.lateness if newest else None
 
-    def _read_source(self, baseline: Baseline, source: str, spec: Source, limits: Limits) -> None:
-        """Read what is new in a source; each path is one transaction."""
+    def _read_source(
+        self, baseline: Baseline, source: str, spec: Source, limits: Limits, over: Callable[[], bool]
+    ) -> None:
+        """Read what is new in a source, one path at least; each path is one transaction."""
         record = self.sources[source]
         started = time.perf_counter()
         with self._store.transaction() as tx:
@@ -224,7 +233,14 @@ class Ingest:
                 errors[", ".join(spec.files)] = "no file matches"
             chunks = self._feed(source, spec.files, seen, baseline.schema.text, self._at_once(baseline))
             groups = groupby(chunks, key=lambda chunk: chunk.path)
+        read = 0
         for path, group in groups:
+            if read and over():
+                self.unread = True
+                self._task.failures["timeout"] += 1
+                sentence = "model %s: %s: this turn has no time left: %d files are read, %s is next"
+                log.warning(sentence, self.model.name, source, read, path)
+                break
             try:
                 changed = self._read_path(baseline, source, path, group, limits)
             except StoreError:  # no fault of this file, and the next ones would fare no better
@@ -238,6 +254,7 @@ class Ingest:
             else:
                 assert self._windows is not None
                 self._windows.change(changed)
+                read += 1
         record.errors = errors
         record.up = not errors
         record.seconds = time.perf_counter() - started

@@ -89,11 +89,22 @@ class Monitor:
         """The record of each source."""
         return self._ingest.sources
 
-    def run(self, now: float) -> bool:
-        """Run every task as of `now` (Unix seconds) and publish what was found; return whether all succeeded."""
+    @property
+    def unread(self) -> bool:
+        """Whether the last run had no time to read everything: then it published nothing, and is to go on."""
+        return self._ingest.unread
+
+    def run(self, now: float, over: Callable[[], bool] = lambda: False) -> bool:
+        """Run every task as of `now` (Unix seconds) and publish what was found; return whether all succeeded.
+
+        over: says that there is no more time to read.
+        """
         if not self._results:
             self._board.publish(self._of_tasks(), fresh=False)
-        fresh = self._attempt("ingest", now, lambda: self._ingest.run(now))
+        fresh = self._attempt("ingest", now, lambda: self._ingest.run(now, over))
+        if self.unread:
+            self._board.publish(self._of_tasks(), fresh=False)
+            return False
         views = self._ingest.views()
         results: dict[tuple[str, str], Readings] = {}
         states: dict[tuple[str, str, str], str] = {}

@@ -1,29 +1,31 @@
 """When each model runs: APScheduler with settings that are safe for slow work.
 
-A late run still runs (no misfire limit), many late runs are one, and a model never runs twice at a time.
+A late run still runs (no misfire limit), many late runs are one, and a model never runs twice at a time. Of those that
+wait for a thread, the one that was due first is next (`runs`).
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count, pairwise
 
 from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobExecutionEvent
-from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from exporter.mistakes import Wrong
+from exporter.runs import Queue, State
 from exporter.settings import Config, Schedule
 from exporter.shards import number
 
 logging.getLogger("apscheduler").setLevel(logging.ERROR)
-_THREADS = 2
+_LEAST_TIMEOUT, _MOST_TIMEOUT = 60.0, 900.0
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
@@ -78,12 +80,32 @@ def interval(schedule: Schedule) -> float:
     return max(gaps, default=86400.0)
 
 
-class Scheduler:
-    """Runs one job a model, the first time at once."""
+def timeout(schedule: Schedule) -> float:
+    """Return after how many seconds a run leaves what is not read yet to its next turn."""
+    return schedule.timeout or min(max(interval(schedule), _LEAST_TIMEOUT), _MOST_TIMEOUT)
 
-    def __init__(self, on_skipped: Callable[[str, str], None]):
+
+def usual_threads() -> int:
+    """Return how many models run at a time unless it is said: as many as there are processors to use, 2 to 16."""
+    return min(max(len(os.sched_getaffinity(0)), 2), 16)
+
+
+class Scheduler:
+    """Runs one job a model, the first time at once.
+
+    Work that returns AGAIN has more to do. on_skipped: told of a model
+    and why a run of it was left out; on_overdue: of a model whose run another thread does not wait for any more.
+    """
+
+    def __init__(
+        self,
+        on_skipped: Callable[[str, str], None],
+        threads: int = 2,
+        on_overdue: Callable[[str], None] = lambda _: None,
+    ):
+        self._queue = Queue(threads, lambda job: on_overdue(job.partition(" ")[2]))
         self._scheduler = BackgroundScheduler(
-            executors={"default": ThreadPoolExecutor(_THREADS)},
+            executors={"default": self._queue},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone=UTC,
         )
@@ -95,7 +117,13 @@ class Scheduler:
     def _listen(self, event: JobExecutionEvent) -> None:
         name = event.job_id.partition(" ")[2]
         if self._ids.get(name) == event.job_id:
-            self._on_skipped(name, "misfire" if event.code == EVENT_JOB_MISSED else "overlap")
+            why = "waiting" if self._queue.waits(event.job_id) else "overlap"
+            self._on_skipped(name, "misfire" if event.code == EVENT_JOB_MISSED else why)
+
+    @property
+    def state(self) -> State:
+        """What waits and what runs."""
+        return self._queue.state()
 
     def start(self) -> None:
         """Begin to run jobs."""
@@ -105,6 +133,7 @@ class Scheduler:
         """Run `work` now, then on schedule, in place of what ran under this name."""
         self.remove(name)
         self._ids[name] = f"{next(self._numbers)} {name}"  # its own: what ran before does not stand in its way
+        self._queue.limits[self._ids[name]] = 2 * timeout(schedule)
         self._scheduler.add_job(work, trigger(schedule, name), id=self._ids[name], next_run_time=datetime.now(UTC))
 
     def soon(self, name: str, seconds: float) -> None:
@@ -117,7 +146,8 @@ class Scheduler:
     def remove(self, name: str) -> None:
         """Run it no more."""
         if name in self._ids:
-            self._scheduler.remove_job(self._ids.pop(name))
+            self._scheduler.remove_job(own := self._ids.pop(name))
+            self._queue.forget(own)
 
     def next_run(self, name: str) -> float | None:
         """Return when a job runs next, in Unix seconds."""
@@ -130,9 +160,10 @@ class Scheduler:
             return True
         self._scheduler.pause()
         self._scheduler.remove_all_jobs()
+        for own in self._ids.values():
+            self._queue.forget(own)
         deadline = time.monotonic() + seconds
-        pool = self._scheduler._lookup_executor("default")
-        while (running := sum(list(pool._instances.values()))) and time.monotonic() < deadline:
+        while (running := self._queue.state().running) and time.monotonic() < deadline:
             time.sleep(0.02)
         self._scheduler.shutdown(wait=False)
         return not running

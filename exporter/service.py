@@ -26,7 +26,8 @@ from exporter.monitor import Monitor
 from exporter.readings import Readings
 from exporter.retrain.desk import Desk
 from exporter.retrain.worker import Worker
-from exporter.scheduler import Scheduler, interval, unusable
+from exporter.runs import AGAIN
+from exporter.scheduler import Scheduler, interval, timeout, unusable, usual_threads
 from exporter.segments import ALL
 from exporter.settings import Model, Retention
 from exporter.shards import Shard
@@ -40,7 +41,13 @@ _AGAIN_SECONDS = 10.0  # after a run that the store's trouble has spoilt
 class Service:
     """Everything that `serve` runs, but for HTTP."""
 
-    def __init__(self, loaded: Loaded, shard: Shard | None = None, web_trouble: Callable[[], str] = str):
+    def __init__(
+        self,
+        loaded: Loaded,
+        shard: Shard | None = None,
+        web_trouble: Callable[[], str] = str,
+        concurrency: int | None = None,
+    ):
         self._web_trouble = web_trouble  # what is wrong with a changed --web.config.file, if anything
         self.shard = shard or Shard()
         one = self.shard.count == 1
@@ -55,7 +62,7 @@ class Service:
         self.monitors: dict[str, Monitor] = {}  # never changed, only replaced: other threads read it
         self._shown: WeakSet[Monitor] = WeakSet()
         self._turns: dict[str, threading.Lock] = defaultdict(threading.Lock)
-        self._scheduler = Scheduler(self._skipped)
+        self._scheduler = Scheduler(self._skipped, concurrency or usual_threads(), self._overdue)
         self.desk = Desk(self.store)
         self._retraining = Worker(self.store, lambda: self.board, self.desk, self._mature_labels)
         self._reload_lock = threading.RLock()
@@ -179,13 +186,17 @@ class Service:
         own = [one.value for one in rows if one.labels[3:] == (ALL, "labelled")]
         return int(max(own)) if own else None
 
-    def _run(self, monitor: Monitor) -> None:
+    def _run(self, monitor: Monitor) -> object:
+        """Run a model; return AGAIN where it had no time to read everything."""
         name = monitor.model.name
+        ends = time.monotonic() + timeout(monitor.model.schedule)
         with self._turns[name]:  # after a reload the run before it may not have ended
             try:
                 if self.monitors.get(name) is monitor and not self._stopping and self.leads:
                     before = monitor.failures("store")
-                    monitor.run(time.time())
+                    monitor.run(time.time(), lambda: time.monotonic() >= ends)
+                    if monitor.unread:
+                        return AGAIN
                     if monitor.failures("store") > before:
                         self._scheduler.soon(name, _AGAIN_SECONDS)
                     self._store_bytes = self.store.bytes()
@@ -196,6 +207,14 @@ class Service:
                 log.exception("model %s: run failed", name)
             if name not in self.monitors:
                 self.board.remove(name)  # it was removed while it ran
+        return None
+
+    def _overdue(self, model: str) -> None:
+        log.error(
+            "model %s: its run takes more than twice its timeout: another thread runs the other models; if a file or a "
+            "disk does not answer, the run ends when it does",
+            model,
+        )
 
     def _skipped(self, model: str, reason: str) -> None:
         if model in self.monitors:
@@ -228,6 +247,11 @@ class Service:
         for reason, count in self.board.dropped.items():
             out.put("model_exporter_series_dropped_total", reason, value=count)
         out.put("model_exporter_store_bytes", value=self._store_bytes)
+        runs = self._scheduler.state
+        out.put("model_exporter_run_concurrency", value=runs.threads)
+        out.put("model_exporter_runs_waiting", value=runs.waiting)
+        out.put("model_exporter_runs_overdue", value=runs.overdue)
+        out.put("model_exporter_run_lag_seconds", value=runs.late)
         out.put("model_exporter_leader", str(self.shard.index), value=self.leads)
         return out
 

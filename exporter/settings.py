@@ -8,12 +8,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from exporter.business.settings import Kpi
 from exporter.drift.settings import Drift, Rate
@@ -62,10 +57,11 @@ def _five_fields(line: str) -> str:
 
 
 class Schedule(Settings):
-    """How often a model runs: every so many seconds, or by a cron line in UTC."""
+    """How often a model runs, every so many seconds or by a cron line in UTC, and how long it reads at a time."""
 
     every: Seconds | None = None
     cron: Annotated[str, AfterValidator(_five_fields)] | None = None
+    timeout: Seconds | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Schedule:
@@ -329,8 +325,8 @@ class Model(Settings):
     @property
     def judges_rows(self) -> bool:
         """Whether whole rows are compared: by a method for all features, or because a feature is an embedding."""
-        embeddings = [own for own in (self.columns.features or {}).values() if own.type == "embedding"]
-        return bool(self.drift.multivariate or embeddings)
+        features = self.columns.features or {}
+        return bool(self.drift.multivariate) or any(own.type == "embedding" for own in features.values())
 
     @property
     def data_delay_seconds(self) -> float:

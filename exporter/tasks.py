@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from exporter.readings import Readings
 
-REASONS = ("source", "data", "store", "compute")
-SKIPS = ("overlap", "misfire")
+REASONS = ("source", "data", "store", "compute", "timeout")
+SKIPS = ("overlap", "waiting", "misfire")
 DURATIONS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 
 

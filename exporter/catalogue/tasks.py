@@ -23,7 +23,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "model_task_skipped_total",
         (*TASK, "reason"),
-        "Runs of a task that did not start: the one before still ran (overlap) or it came too late (misfire).",
+        "Runs of a task left out: the one before ran (overlap) or waited (waiting), or it came too late (misfire).",
         "counter",
     ),
     Family("model_task_duration_seconds", TASK, "Seconds that runs of a task took.", "histogram"),
@@ -68,6 +68,12 @@ FAMILIES: tuple[Family, ...] = (
         "counter",
     ),
     Family("model_exporter_store_bytes", (), "Size of the store, in bytes."),
+    Family("model_exporter_run_concurrency", (), "Models that run at a time at most."),
+    Family("model_exporter_runs_waiting", (), "Models that are due and wait for another one's run to end."),
+    Family(
+        "model_exporter_runs_overdue", (), "Runs that take more than twice their timeout; others run in their place."
+    ),
+    Family("model_exporter_run_lag_seconds", (), "Seconds that the run that waits longest is late; 0 if none waits."),
     Family(
         "model_exporter_leader",
         ("shard",),

@@ -27,10 +27,10 @@ import os, sys, time
 from exporter import cli
 from exporter.ingest import Ingest
 run = Ingest.run
-def held(self, now):
+def held(self, now, *rest):
     while os.path.exists(os.environ["HOLD"]):
         time.sleep(0.01)
-    run(self, now)
+    run(self, now, *rest)
 Ingest.run = held
 sys.exit(cli.main())
 """

@@ -42,7 +42,7 @@ class Runs:
 def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     made = Runs()
 
-    def run(monitor: Monitor, now: float) -> bool:
+    def run(monitor: Monitor, now: float, _over: Callable[[], bool]) -> bool:
         return made(monitor, now)
 
     monkeypatch.setattr(Monitor, "run", run)

@@ -7,12 +7,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from exporter.config import parse
-from exporter.scheduler import Scheduler, interval, trigger, unusable
+from exporter.runs import AGAIN
+from exporter.scheduler import Scheduler, interval, timeout, trigger, unusable
 from exporter.settings import Schedule
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
@@ -40,7 +42,7 @@ def scheduler(skipped: list[tuple[str, str]]) -> Iterator[Scheduler]:
 
 
 def every(seconds: float) -> Schedule:
-    return Schedule.model_construct(every=seconds, cron=None)
+    return Schedule.model_construct(every=seconds, cron=None, timeout=None)
 
 
 def following(line: str, start: datetime, count: int) -> list[datetime]:
@@ -250,3 +252,123 @@ def test_stop_does_not_wait_for_ever() -> None:
     assert not scheduler.stop(0.2)
     assert time.monotonic() - before < 2
     go.set()
+
+
+def started(threads: int, left: list[str] | None = None, skips: list[tuple[str, str]] | None = None) -> Scheduler:
+    made = Scheduler(lambda *pair: (skips if skips is not None else []).append(pair), threads, (left or []).append)
+    made.start()
+    return made
+
+
+def test_who_has_waited_longest_is_next() -> None:
+    """Not who asked first: a model whose moment has passed long ago goes before one that is due only now."""
+    scheduler, go, order = started(1), threading.Event(), []
+    try:
+        scheduler.set("first", every(3600), lambda: go.wait(10))
+        until(lambda: scheduler.state.running == 1)
+        for name in "abc":
+            scheduler.set(name, every(3600), partial(order.append, name))
+            until(lambda name=name: scheduler.state.waiting == "abc".index(name) + 1)
+        job = scheduler._scheduler.get_job(scheduler._ids["c"])
+        assert job is not None
+        scheduler._queue.forget(job.id)
+        scheduler._queue.submit_job(job, [datetime.now(UTC) - timedelta(minutes=5)])
+        assert scheduler.state[:4] == (1, 1, 3, 0)
+        assert 300 <= scheduler.state.late < 301
+        go.set()
+        until(lambda: len(order) == 3)
+        assert order == ["c", "a", "b"]
+        until(lambda: scheduler.state == (1, 0, 0, 0, 0.0))
+    finally:
+        scheduler.stop(5)
+
+
+def test_a_run_that_is_due_again_while_it_waits_is_one_run() -> None:
+    """Runs never pile up, and what was left out is told, with why."""
+    skips: list[tuple[str, str]] = []
+    scheduler, go, done = started(1, skips=skips), threading.Event(), []
+    try:
+        scheduler.set("slow", every(3600), lambda: go.wait(10))
+        until(lambda: scheduler.state.running == 1)
+        scheduler.set("often", every(0.05), lambda: done.append(1))
+        until(lambda: len(skips) >= 5)
+        assert set(skips) == {("often", "waiting")}
+        assert scheduler.state.waiting == 1
+        assert not done
+        go.set()
+        until(lambda: done)
+    finally:
+        scheduler.stop(5)
+
+
+def test_work_that_has_more_to_do_goes_behind_those_that_wait() -> None:
+    """And runs until it has none."""
+    scheduler, order = started(1), []
+    go = threading.Event()
+
+    def long() -> object:
+        go.wait(10)
+        order.append("long")
+        return AGAIN if order.count("long") < 3 else None
+
+    try:
+        scheduler.set("long", every(3600), long)
+        until(lambda: scheduler.state.running == 1)
+        scheduler.set("short", every(3600), lambda: order.append("short"))
+        until(lambda: scheduler.state.waiting == 1)
+        go.set()
+        until(lambda: len(order) == 4)
+        assert order == ["long", "short", "long", "long"]
+        time.sleep(0.05)
+        assert len(order) == 4
+    finally:
+        scheduler.stop(5)
+
+
+def test_a_run_that_does_not_end_costs_no_thread_of_the_others() -> None:
+    """It is told once, another thread runs the others, and there is one thread less when it ends after all."""
+    left: list[str] = []
+    scheduler = Scheduler(lambda *_: None, 1, left.append)
+    scheduler.start()
+    go, done, running = threading.Event(), [], set()
+
+    def other(name: str) -> None:
+        running.add(name)
+        time.sleep(0.02)
+        assert running == {name}, "one at a time"
+        running.remove(name)
+        done.append(name)
+
+    try:
+        schedule = Schedule.model_construct(every=3600.0, cron=None, timeout=0.1)
+        scheduler.set("stuck", schedule, lambda: go.wait(20))
+        until(lambda: scheduler.state.running == 1)
+        for name in "abcdef":
+            scheduler.set(name, every(3600), partial(other, name))
+        until(lambda: len(done) == 6)
+        assert left == ["stuck"]
+        assert (scheduler.state.running, scheduler.state.overdue) == (1, 1)
+        go.set()
+        until(lambda: scheduler.state.running == 0)
+        assert scheduler.state.overdue == 0
+        for name in "ghijkl":
+            scheduler.set(name, every(3600), partial(other, name))
+        until(lambda: len(done) == 12)
+        assert sorted(done) == list("abcdefghijkl")
+    finally:
+        go.set()
+        scheduler.stop(5)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "seconds"),
+    [
+        ({"every": "1s"}, 60),
+        ({"every": "5m"}, 300),
+        ({"cron": "0 6 * * *"}, 900),
+        ({"every": "1d", "timeout": "2h"}, 7200),
+        ({"every": "1m", "timeout": "5s"}, 5),
+    ],
+)
+def test_a_run_reads_for_its_interval_within_bounds(schedule: dict[str, str], seconds: float) -> None:
+    assert timeout(Schedule.model_validate(schedule)) == seconds
