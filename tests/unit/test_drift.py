@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -250,6 +250,7 @@ def test_statistics_do_not_care_which_side_is_which(pairs_of_counts):
 @given(pairs(2), st.sampled_from([2.0, 0.25, 1024.0]), st.sampled_from([0.0, 8.0, -64.0]))
 def test_numeric_scores_do_not_depend_on_the_unit(pair, scale, offset):
     reference, current = (np.round(known(side) * 1024) for side in pair)
+    assume((len(reference) - 1) % 10)  # else a decile is a value, but for rounding, which moves a whole tie
     here = numeric_samples(reference, current)
     there = numeric_samples(reference * scale + offset, current * scale + offset)
     for name in NUMERIC:
