@@ -13,25 +13,22 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import sqlglot
-from sqlglot import exp
-from sqlglot.errors import SqlglotError
 
 from exporter.business.columns import Columns, as_numbers, as_truths, finite
 from exporter.rows import Bools, Floats
 
 _Step = Callable[[Columns, int], pa.Array]
 _LONGEST = 2000
-_COMPARISONS: Mapping[type, str] = {
-    exp.EQ: "equal",
-    exp.NEQ: "not_equal",
-    exp.GT: "greater",
-    exp.GTE: "greater_equal",
-    exp.LT: "less",
-    exp.LTE: "less_equal",
+_COMPARISONS: Mapping[str, str] = {
+    "EQ": "equal",
+    "NEQ": "not_equal",
+    "GT": "greater",
+    "GTE": "greater_equal",
+    "LT": "less",
+    "LTE": "less_equal",
 }
-_ARITHMETIC: Mapping[type, str] = {exp.Add: "add", exp.Sub: "subtract", exp.Mul: "multiply", exp.Div: "divide"}
-_OF_MANY: Mapping[type, str] = {exp.Greatest: "max_element_wise", exp.Least: "min_element_wise"}
+_ARITHMETIC: Mapping[str, str] = {"Add": "add", "Sub": "subtract", "Mul": "multiply", "Div": "divide"}
+_OF_MANY: Mapping[str, str] = {"Greatest": "max_element_wise", "Least": "min_element_wise"}
 _KNOWN = (
     "known are = <> < <= > >=, and, or, not, in, between, is null, + - * /, "
     "abs, coalesce, nullif, greatest, least, case, numbers, 'text', true, false, null, and columns"
@@ -55,6 +52,10 @@ def parse(text: str) -> Expression:
     """Read an expression; raise ExpressionError where it is none, or where a part of it is not known."""
     if len(text) > _LONGEST:
         raise ExpressionError(f"an expression has at most {_LONGEST} characters, this one has {len(text)}")
+    import sqlglot  # takes as long as all settings together, and most configurations have no expression
+    from sqlglot import exp
+    from sqlglot.errors import SqlglotError
+
     try:
         tree = sqlglot.parse_one(text, into=exp.Condition)
         step = _compile(tree, text)
@@ -65,7 +66,7 @@ def parse(text: str) -> Expression:
     return Expression(text, tuple(dict.fromkeys(own.name for own in tree.find_all(exp.Column, bfs=False))), step)
 
 
-def _where(error: SqlglotError) -> str:
+def _where(error: Exception) -> str:
     found = getattr(error, "errors", None)
     if not found or not found[0].get("highlight"):
         return ": write one as in \"amount > 0 and country = 'NO'\""
@@ -74,19 +75,23 @@ def _where(error: SqlglotError) -> str:
 
 def _compile(node: Any, text: str) -> _Step:
     """Turn a parsed node into a step; raise ExpressionError where it is of no known kind."""
-    kind = type(node)
+    kind = _kind(node)
     make = _NODES.get(kind)
     extra = {key for key, value in node.args.items() if value not in (None, [], False)} - _ARGUMENTS.get(kind, set())
     if make is None or extra - {"this", "expression", "expressions"}:
         shown = node.sql() if len(node.sql()) < 40 else f"{node.sql()[:40]}..."
-        if kind is exp.Column and "table" in extra:
+        if kind == "Column" and "table" in extra:
             raise ExpressionError(f'{shown} in {text!r}: write a column with a dot in its name as "a.b"')
         raise ExpressionError(f"{shown} in {text!r} is not part of the language; {_KNOWN}")
     return make(node, text)
 
 
+def _kind(node: Any) -> str:
+    return type(node).__name__
+
+
 def _column(node: Any, text: str) -> _Step:
-    if not isinstance(node.this, exp.Identifier) or (node.name.startswith("$") and not node.this.quoted):
+    if _kind(node.this) != "Identifier" or (node.name.startswith("$") and not node.this.quoted):
         raise ExpressionError(f"{node.sql()} in {text!r} names no column; {_KNOWN}")
     name = node.name
     return lambda columns, rows: columns.get(name, _nothing(rows))
@@ -123,7 +128,7 @@ def _each(node: Any, text: str, *names: str) -> list[_Step]:
 
 def _comparison(node: Any, text: str) -> _Step:
     left, right = _each(node, text, "this", "expression")
-    name = _COMPARISONS[type(node)]
+    name = _COMPARISONS[_kind(node)]
     return lambda columns, rows: _compare(name, left(columns, rows), right(columns, rows))
 
 
@@ -136,7 +141,7 @@ def _compare(name: str, left: pa.Array, right: pa.Array) -> pa.Array:
 
 def _arithmetic(node: Any, text: str) -> _Step:
     left, right = _each(node, text, "this", "expression")
-    name = _ARITHMETIC[type(node)]
+    name = _ARITHMETIC[_kind(node)]
     return lambda columns, rows: _calculate(name, left(columns, rows), right(columns, rows))
 
 
@@ -147,7 +152,7 @@ def _calculate(name: str, left: pa.Array, right: pa.Array) -> pa.Array:
 
 def _logic(node: Any, text: str) -> _Step:
     left, right = _each(node, text, "this", "expression")
-    function = pc.and_kleene if isinstance(node, exp.And) else pc.or_kleene
+    function = pc.and_kleene if _kind(node) == "And" else pc.or_kleene
     return lambda columns, rows: function(as_truths(left(columns, rows)), as_truths(right(columns, rows)))
 
 
@@ -182,9 +187,9 @@ def _between(node: Any, text: str) -> _Step:
 def _is(node: Any, text: str) -> _Step:
     (value,) = _each(node, text, "this")
     other = node.expression
-    if isinstance(other, exp.Null):
+    if _kind(other) == "Null":
         return lambda columns, rows: pc.is_null(value(columns, rows))
-    if not isinstance(other, exp.Boolean):
+    if _kind(other) != "Boolean":
         raise ExpressionError(f"{node.sql()} in {text!r}: only null, true and false stand after is")
     wanted = bool(other.this)
     return lambda columns, rows: pc.fill_null(pc.equal(as_truths(value(columns, rows)), wanted), False)
@@ -201,7 +206,7 @@ def _of_one(function: Callable[[pa.Array], pa.Array]) -> Callable[[Any, str], _S
 def _of_many(node: Any, text: str) -> _Step:
     """Of several numbers the largest or least; unknown where one of them is."""
     values = _each(node, text, "this", "expressions")
-    function = getattr(pc, _OF_MANY[type(node)])
+    function = getattr(pc, _OF_MANY[_kind(node)])
     return lambda columns, rows: function(*(as_numbers(one(columns, rows)) for one in values), skip_nulls=False)
 
 
@@ -246,34 +251,34 @@ def _alike(values: list[pa.Array]) -> list[pa.Array]:
     return [as_numbers(one) for one in values]
 
 
-_ARGUMENTS: Mapping[type, set[str]] = {
-    exp.Between: {"low", "high"},
-    exp.Case: {"ifs", "default"},
-    exp.Literal: {"is_string"},
-    exp.Coalesce: {"is_nvl"},
-    exp.Div: {"typed", "safe"},
-    exp.Greatest: {"ignore_nulls"},
-    exp.Least: {"ignore_nulls"},
+_ARGUMENTS: Mapping[str, set[str]] = {
+    "Between": {"low", "high"},
+    "Case": {"ifs", "default"},
+    "Literal": {"is_string"},
+    "Coalesce": {"is_nvl"},
+    "Div": {"typed", "safe"},
+    "Greatest": {"ignore_nulls"},
+    "Least": {"ignore_nulls"},
 }
-_NODES: Mapping[type, Callable[[Any, str], _Step]] = {
-    exp.Column: _column,
-    exp.Literal: _literal,
-    exp.Boolean: lambda node, _: partial(_constant, bool(node.this)),
-    exp.Null: lambda _node, _: lambda _columns, rows: _nothing(rows),
-    exp.Paren: _of_one(lambda value: value),
-    exp.Neg: _of_one(lambda value: pc.negate(as_numbers(value))),
-    exp.Abs: _of_one(lambda value: pc.abs(as_numbers(value))),
-    exp.Not: _not,
-    exp.In: _in,
-    exp.Between: _between,
-    exp.Is: _is,
-    exp.Coalesce: _coalesce,
-    exp.Nullif: _nullif,
-    exp.Case: _case,
+_NODES: Mapping[str, Callable[[Any, str], _Step]] = {
+    "Column": _column,
+    "Literal": _literal,
+    "Boolean": lambda node, _: partial(_constant, bool(node.this)),
+    "Null": lambda _node, _: lambda _columns, rows: _nothing(rows),
+    "Paren": _of_one(lambda value: value),
+    "Neg": _of_one(lambda value: pc.negate(as_numbers(value))),
+    "Abs": _of_one(lambda value: pc.abs(as_numbers(value))),
+    "Not": _not,
+    "In": _in,
+    "Between": _between,
+    "Is": _is,
+    "Coalesce": _coalesce,
+    "Nullif": _nullif,
+    "Case": _case,
     **dict.fromkeys(_COMPARISONS, _comparison),
     **dict.fromkeys(_ARITHMETIC, _arithmetic),
     **dict.fromkeys(_OF_MANY, _of_many),
-    **dict.fromkeys((exp.And, exp.Or), _logic),
+    **dict.fromkeys(("And", "Or"), _logic),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from exporter.drift.calibration import LEAST_UNITS
 from exporter.drift.pairs import Times
@@ -100,7 +100,7 @@ def resampled(steps: int, days: Ints) -> Pairs | None:
     times = np.zeros((len(windows), count))
     np.add.at(times, (np.arange(len(windows))[:, None], windows), 1.0)
     different, which = np.unique(times, axis=0, return_inverse=True)
-    return Pairs(None, sparse.csr_array(different), which.ravel())
+    return Pairs(None, scipy.sparse.csr_array(different), which.ravel())
 
 
 def consecutive(steps: int, lag: int, count: int) -> Pairs | None:
@@ -113,5 +113,5 @@ def consecutive(steps: int, lag: int, count: int) -> Pairs | None:
     ahead = np.arange(count) - first[:, None]
     window = (ahead >= 0) & (ahead < steps)
     baseline = (ahead >= -lag) & (ahead < steps - lag)
-    baselines, windows = (sparse.csr_array(part.astype(np.float64)) for part in (baseline, window))
+    baselines, windows = (scipy.sparse.csr_array(part.astype(np.float64)) for part in (baseline, window))
     return Pairs(baselines, windows, np.arange(len(first)))

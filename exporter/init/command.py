@@ -8,13 +8,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
-from exporter.config import load
-from exporter.init.guess import guess
-from exporter.init.write import write
-from exporter.sources import files
-
 TEXT = "look at the files and write a commented configuration to standard output"
 
 
@@ -28,6 +21,11 @@ def arguments(parser: Any) -> None:
 
 def work(arguments: Any) -> int:
     """Write the configuration; raises ValueError with one sentence where the files do not say enough."""
+    from exporter.config import load
+    from exporter.init.guess import guess
+    from exporter.init.write import write
+    from exporter.sources import files
+
     reference = files.read_all((arguments.reference,))
     predictions = _sample("--predictions", arguments.predictions)
     labels = _sample("--labels", arguments.labels) if arguments.labels else None
@@ -46,8 +44,10 @@ def work(arguments: Any) -> int:
     return 0
 
 
-def _sample(flag: str, pattern: str) -> pa.Table:
+def _sample(flag: str, pattern: str) -> Any:
     """Read the first and the last file."""
+    from exporter.sources import files
+
     paths = files.paths((pattern,))
     if not paths:
         raise ValueError(f"{flag} {pattern}: no file matches")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from exporter.performance.metrics import METRICS
 
@@ -128,7 +128,7 @@ def interval(
     variance, sigmas = chance, SIGMAS
     if misses is not None and misses.variance > 0:
         variance += misses.variance
-        sigmas = float(stats.t.isf(0.025, misses.chunks * (variance / misses.variance) ** 2))
+        sigmas = float(-special.stdtrit(misses.chunks * (variance / misses.variance) ** 2, 0.025))
     half = sigmas * math.sqrt(variance)
     low, high = _RANGES.get(metric, (0.0, 1.0))
     return max(estimate.value - half, low), min(estimate.value + half, high)
