@@ -11,11 +11,11 @@ import numpy as np
 from exporter.baseline import Baseline
 from exporter.history import Day, describe, from_text, to_text
 from exporter.profile.counts import add_into
-from exporter.rows import SECOND, local_days
 from exporter.settings import Model
 from exporter.store import Store, Transaction
 
 _AT_ONCE = 100  # changed days described in one run; the newest first, the others in the next runs
+_EPOCH = date(1970, 1, 1).toordinal()
 
 
 class Days:
@@ -26,6 +26,7 @@ class Days:
         self._store = store
         self._retention = retention
         self._known: dict[str, dict[int, Day]] | None = None
+        self._forgotten: int | None = None  # the day on which those that are too old were dropped last
 
     def refresh(self, baseline: Baseline, now: float) -> bool:
         """Describe the days before today that changed; return whether any did."""
@@ -43,14 +44,16 @@ class Days:
                 old = known.get(version, {}).get(day)
                 whole = old is None or fresh.rows >= old.rows  # else its first buckets are gone: keep what is known
                 tx.describe_day(model.name, version, day, to_text(fresh if whole or old is None else old))
-            tx.forget_days(model.name, today - int(self._retention // 86_400))
+            if today != self._forgotten:
+                tx.forget_days(model.name, today - int(self._retention // 86_400))
+        self._forgotten = today
         if changed:
             self._known = None
         return bool(changed)
 
     def number(self, moment: float) -> int:
         """Return the local day of a moment (Unix seconds), in days since 1970."""
-        return int(local_days(np.array([int(moment * SECOND)]), np.ones(1, np.bool_), self._model.timezone)[0])
+        return datetime.fromtimestamp(moment, ZoneInfo(self._model.timezone)).toordinal() - _EPOCH
 
     def known(self) -> Mapping[str, Mapping[int, Day]]:
         """Return version -> day (days since 1970) -> what is known of it, in order."""

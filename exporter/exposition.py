@@ -35,7 +35,7 @@ def encode_family(family: Family, readings: Sequence[Reading], before: Chunk | N
     if before is not None and before.labels == labels and before.suffixes == suffixes:
         labels, suffixes, heads = before.labels, before.suffixes, before.heads
     else:
-        heads = _heads(family, labels, suffixes)
+        heads = _heads(family, labels, suffixes, before)
     lines = "\n".join(map(add, heads, map(repr, map(_VALUE, readings))))
     return Chunk(lines + "\n" if lines else "", labels, suffixes, heads)
 
@@ -52,7 +52,17 @@ def header(family: Family, openmetrics: bool) -> str:
     return f"# HELP {name} {text}\n# TYPE {name} {family.kind}\n"
 
 
-def _heads(family: Family, labels: list[tuple[str, ...]], suffixes: list[str]) -> list[str]:
+def _heads(
+    family: Family, labels: list[tuple[str, ...]], suffixes: list[str], before: Chunk | None = None
+) -> list[str]:
+    """Write the text before the values; most of it is known where lines only came, went or changed places."""
+    if before is not None:
+        known = dict(zip(zip(before.labels, before.suffixes, strict=True), before.heads, strict=True))
+        keys = [*zip(labels, suffixes, strict=True)]
+        new = [key for key in keys if key not in known]
+        if new:
+            known |= zip(new, _heads(family, [own for own, _ in new], [suffix for _, suffix in new]), strict=True)
+        return [known[key] for key in keys]
     templates = {suffix: _template(family, suffix) for suffix in set(suffixes)}
     heads = [templates[suffix] % own for own, suffix in zip(labels, suffixes, strict=True)]
     text = "".join(heads)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import groupby
 
 import pyarrow as pa
@@ -27,7 +28,6 @@ from exporter.settings import Model, Source
 from exporter.sources import files, push
 from exporter.sources.files import Chunk, Unreadable
 from exporter.store import Store, StoreError, Transaction, audit, rollup
-from exporter.store.tables import Bucket
 from exporter.tasks import SourceRecord, Task, TaskError
 from exporter.windows import Frame, Windows, frames
 
@@ -38,12 +38,6 @@ _ROLLED_AT_ONCE = 24
 Feed = Callable[[str, tuple[str, ...], Mapping[str, str], tuple[str, ...], int], Iterator[Chunk]]
 
 
-def _new(
-    _source: str, patterns: tuple[str, ...], seen: Mapping[str, str], text: tuple[str, ...], at_once: int
-) -> Iterator[Chunk]:
-    return files.read_new(patterns, seen, text, at_once)
-
-
 class Ingest:
     """The rows of one model, up to now."""
 
@@ -51,7 +45,8 @@ class Ingest:
         self, model: Model, store: Store, retention: float, task: Task, replay: bool = False, feed: Feed | None = None
     ):
         self.model = model
-        self._feed = feed or _new
+        self._hashes = settings_hash(model), learning_hash(model)
+        self._feed = feed or self._new
         self.version = model.version if isinstance(model.version, str) else None
         self.sources = {name: SourceRecord() for name, _ in _sources(model)}
         self.baseline: Baseline | None = None
@@ -64,6 +59,21 @@ class Ingest:
         self._frames: list[Frame] = []
         self._rolled_up: int | None = None  # the hour up to which hours and days are added up
         self.unread = False  # there is more to read than the last run had time for
+        self._watches: dict[str, files.Watch] = {}
+        self._forget_known()
+
+    def _forget_known(self) -> None:
+        """Forget what the store holds, so that it is asked again: after any failure, and for a new baseline.
+
+        Nobody else changes it: one exporter computes, and its term begins with a new object of this.
+        """
+        self._fingerprint: str | None = None  # of the stored baseline
+        self._seen: dict[str, dict[str, str]] = {}  # source -> path -> how far it was read
+
+    def _new(
+        self, source: str, patterns: tuple[str, ...], seen: Mapping[str, str], text: tuple[str, ...], at_once: int
+    ) -> Iterator[Chunk]:
+        return files.read_new(patterns, seen, text, at_once, self._watches.setdefault(source, files.Watch()))
 
     def run(self, now: float, over: Callable[[], bool] = lambda: False) -> None:
         """Read what is new as of `now` (Unix seconds), and move the windows there.
@@ -77,7 +87,7 @@ class Ingest:
             delay = baseline.label_delay(self.model) or 0.0
             own = frames(self.model.windows, bucket, self.model.drift.baselines, delay)
             self._retention = max([self._least, *(frame.behind + frame.seconds for frame in own)])
-            self._windows = Windows(own, baseline.bins.size, self._buckets)
+            self._windows = Windows(own, baseline.bins.size)
             self._frames, self._rolled_up = own, None
         try:
             late = self._late_limit(now)
@@ -86,25 +96,26 @@ class Ingest:
                 self._read_source(baseline, source, spec, limits, over)
                 if self.unread:
                     return
+            end = int(now) // bucket * bucket
             with self._store.transaction() as tx:
-                changed = ledger.settle_labels(tx, self.model.name, baseline, now, self.model.timezone)
-            self._windows.change(changed)
-            self._windows.move(int(now) // bucket * bucket)
-            self._roll_up(int(now) // bucket * bucket)
+                if self.model.columns.label is not None:
+                    self._windows.change(ledger.settle_labels(tx, self.model.name, baseline, now, self.model.timezone))
+                self._windows.move(end, partial(rollup.read, tx.connection, self.model.name))
+                self._roll_up(tx, end)
         except BaseException:
             self._windows = None  # it may have missed a change: the next run sums afresh
+            self._forget_known()
             raise
 
-    def _roll_up(self, end: int) -> None:
+    def _roll_up(self, tx: Transaction, end: int) -> None:
         """Add up hours and days that are over, so that the next start need not read each bucket."""
         bucket = self.model.bucket_seconds
         hour = end // rollup.LEVELS[-1]
         if hour != self._rolled_up and rollup.levels(bucket):
-            with self._store.transaction() as tx:
-                start = int(end - self._retention) // bucket * bucket
-                start = max(start, end - max(frame.behind + frame.seconds for frame in self._frames))
-                if rollup.roll_up(tx.connection, tx.set_rollups, self.model.name, bucket, start, end, _ROLLED_AT_ONCE):
-                    self._rolled_up = hour
+            start = int(end - self._retention) // bucket * bucket
+            start = max(start, end - max(frame.behind + frame.seconds for frame in self._frames))
+            if rollup.roll_up(tx.connection, tx.set_rollups, self.model.name, bucket, start, end, _ROLLED_AT_ONCE):
+                self._rolled_up = hour
 
     def forget(self, now: float) -> None:
         """Keep the retention; not before windows and days have read the oldest buckets."""
@@ -157,16 +168,18 @@ class Ingest:
     def _load_baseline(self) -> Baseline:
         model, record = self.model, self.sources["reference"]
         started = time.perf_counter()
-        settings = settings_hash(model)
-        with self._store.transaction() as tx:
-            stored = tx.fingerprint(model.name)
+        settings, learning = self._hashes
+        if self._fingerprint is None:
+            with self._store.transaction() as tx:
+                self._fingerprint = tx.fingerprint(model.name)
+        stored = self._fingerprint
         if stored is not None and not stored.startswith(settings):
             stored = None
         try:
             found = files.paths(model.reference.files)
             if not found:
                 raise FileNotFoundError(f"no file matches {', '.join(model.reference.files)}")
-            fingerprint = f"{settings} {learning_hash(model)} {files.fingerprint(model.reference.files)}"
+            fingerprint = f"{settings} {learning} {files.fingerprint(model.reference.files)}"
             if stored == fingerprint:
                 record.up, record.errors = True, {}
                 return self._use(self.baseline or self._stored())
@@ -185,6 +198,7 @@ class Ingest:
         record.rows += len(table)
         record.seconds = time.perf_counter() - started
         text, counts = dump(made)
+        self._forget_known()
         with self._store.transaction() as tx:
             new = stored is None or restore(*tx.baseline(model.name)).hash != made.hash
             if new:
@@ -222,15 +236,12 @@ class Ingest:
         """Read what is new in a source, one path at least; each path is one transaction."""
         record = self.sources[source]
         started = time.perf_counter()
-        with self._store.transaction() as tx:
-            seen = tx.positions(self.model.name, source)
         errors: dict[str, str] = {}
         if spec.push is not None:
             sent = push.waiting(self._store, self.model.name, source)
             groups: Groups = ((chunk.path, iter((chunk,))) for chunk in sent)
         else:
-            if not files.paths(spec.files):
-                errors[", ".join(spec.files)] = "no file matches"
+            seen = self._positions(source)
             chunks = self._feed(source, spec.files, seen, baseline.schema.text, self._at_once(baseline))
             groups = groupby(chunks, key=lambda chunk: chunk.path)
         read = 0
@@ -246,6 +257,7 @@ class Ingest:
             except StoreError:  # no fault of this file, and the next ones would fare no better
                 raise
             except Exception as error:
+                self._seen.pop(source, None)
                 error = TaskError("source", f"cannot be read: {error}") if isinstance(error, Unreadable) else error
                 known = isinstance(error, TaskError)
                 errors[path] = str(error) if known else f"{type(error).__name__}: {error}"
@@ -255,12 +267,15 @@ class Ingest:
                 assert self._windows is not None
                 self._windows.change(changed)
                 read += 1
+        if spec.push is None and not self._matched(source, spec.files):
+            errors[", ".join(spec.files)] = "no file matches"
         record.errors = errors
         record.up = not errors
         record.seconds = time.perf_counter() - started
 
     def _read_path(self, baseline: Baseline, source: str, path: str, chunks: Iterator[Chunk], limits: Limits) -> Deltas:
         total: Deltas = {}
+        position = ""
         with self._store.transaction() as tx:
             for chunk in chunks:
                 if chunk.error is not None:
@@ -276,8 +291,23 @@ class Ingest:
                 if chunk.batch is not None:
                     tx.batch_done(chunk.batch)
                 if chunk.position:
-                    tx.set_position(self.model.name, source, path, chunk.position)
+                    position = chunk.position
+                    tx.set_position(self.model.name, source, path, position)
+        if position and source in self._seen:
+            self._seen[source][path] = position
         return total
+
+    def _positions(self, source: str) -> dict[str, str]:
+        """Return how far each path of a source was read."""
+        if source not in self._seen:
+            with self._store.transaction() as tx:
+                self._seen[source] = tx.positions(self.model.name, source)
+        return self._seen[source]
+
+    def _matched(self, source: str, patterns: tuple[str, ...]) -> bool:
+        """Say whether there is any file of a source, read or not."""
+        watch = self._watches.get(source)
+        return watch.any if watch is not None else bool(files.paths(patterns))
 
     def _at_once(self, baseline: Baseline) -> int:
         """Return how many rows to read together: fewer where something of each is kept in memory."""
@@ -303,10 +333,6 @@ class Ingest:
                 column,
             )
         return ledger.add_log(tx, model.name, baseline, log_rows, limits)
-
-    def _buckets(self, start: int, end: int, segment: str | None) -> Iterator[Bucket]:
-        with self._store.transaction() as tx:
-            yield from rollup.read(tx.connection, self.model.name, start, end, segment)
 
 
 def _sources(model: Model) -> list[tuple[str, Source]]:

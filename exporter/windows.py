@@ -58,12 +58,11 @@ def frames(windows: Iterable[Window], bucket: int, baselines: Iterable[str], lab
 
 
 class Windows:
-    """The windows of one model, per version; `buckets(start, end, segment)` reads stored buckets."""
+    """The windows of one model, per version."""
 
-    def __init__(self, frames: Iterable[Frame], size: int, buckets: Buckets):
+    def __init__(self, frames: Iterable[Frame], size: int):
         self._frames = tuple(frames)
         self._size = size
-        self._buckets = buckets
         self._end: int | None = None
         self._sums: dict[tuple[Frame, str, str], Ints] = {}  # frame, version, segment
 
@@ -77,22 +76,24 @@ class Windows:
                 if end - frame.seconds <= start < end and (frame.sliced or segment == ALL):
                     add_into(self._sum(frame, version, segment), counts)
 
-    def move(self, end: int) -> None:
-        """Let the windows end at `end` (seconds, included in none)."""
+    def move(self, end: int, buckets: Buckets) -> None:
+        """Let the windows end at `end` (seconds, included in none); buckets(start, end, segment) reads stored ones."""
+        if end == self._end:
+            return
         for frame in self._frames:
-            self._move(frame, end - frame.behind, None if self._end is None else self._end - frame.behind)
+            self._move(frame, end - frame.behind, None if self._end is None else self._end - frame.behind, buckets)
         self._end = end
 
-    def _move(self, frame: Frame, end: int, old: int | None) -> None:
+    def _move(self, frame: Frame, end: int, old: int | None, buckets: Buckets) -> None:
         segment = None if frame.sliced else ALL
         if old is None or old > end or old <= end - frame.seconds:
             for key in [key for key in self._sums if key[0] == frame]:
                 del self._sums[key]
             old = end - frame.seconds
         else:
-            for left in self._buckets(old - frame.seconds, end - frame.seconds, segment):
+            for left in buckets(old - frame.seconds, end - frame.seconds, segment):
                 add_into(self._sum(frame, left.version, left.segment), negative(left.counts))
-        for entered in self._buckets(old, end, segment):
+        for entered in buckets(old, end, segment):
             add_into(self._sum(frame, entered.version, entered.segment), entered.counts)
 
     def views(self, always: str | None) -> list[View]:

@@ -24,10 +24,24 @@ from exporter.rows import canonical
 from exporter.sources import parquet
 from exporter.sources.parquet import Table, Unreadable
 
-__all__ = ["FEW", "MANY", "Chunk", "Unreadable", "fingerprint", "paths", "read_all", "read_new", "read_reference"]
+__all__ = [
+    "FEW",
+    "MANY",
+    "Chunk",
+    "Unreadable",
+    "Watch",
+    "fingerprint",
+    "paths",
+    "read_all",
+    "read_new",
+    "read_reference",
+]
 
 FEW, MANY = 131_072, 524_288  # rows to read together: where each is remembered, and where they are only counted
 _REST_SECONDS = 60
+_STILL_SECONDS = 3_600  # since its last change, after which a file is not expected to change any more
+_TURNS = 10
+_BEING_WRITTEN = (".tmp", ".part")
 
 
 class Chunk(NamedTuple):
@@ -77,7 +91,7 @@ class Position(NamedTuple):
 def paths(patterns: tuple[str, ...]) -> list[str]:
     """Return the files that match, sorted; hidden files and those being written (.tmp, .part) are left out."""
     found = {path for pattern in patterns for path in glob.glob(pattern, recursive=True)}
-    return sorted(path for path in found if not path.endswith((".tmp", ".part")) and Path(path).is_file())
+    return sorted(path for path in found if not path.endswith(_BEING_WRITTEN) and Path(path).is_file())
 
 
 def fingerprint(patterns: tuple[str, ...]) -> str:
@@ -114,21 +128,64 @@ def read_reference(patterns: tuple[str, ...]) -> Table:
         raise ValueError(f"{found[0]}: {_first_line(error)}") from error
 
 
+class Watch:
+    """Which of a source's files lie still: those are looked at in every tenth call only.
+
+    So that a call costs little however many files there are. A file lies still once it was found as it was read, to its
+    end, and was changed last more than an hour before; for as long as it is known to be read so far. Of one that is
+    changed nevertheless that is known within ten calls, and from then on it is looked at in each.
+    any: whether a file matched in the last call.
+    """
+
+    def __init__(self) -> None:
+        self._still: dict[str, str] = {}
+        self._calls = 0
+        self.any = False
+
+    def look(self, patterns: tuple[str, ...], seen: Mapping[str, str]) -> list[str]:
+        """Return the files that match and are to be looked at, sorted; seen: how far each was read."""
+        found = {path for pattern in patterns for path in glob.iglob(pattern, recursive=True)}
+        self._calls += 1
+        turn = self._calls % _TURNS
+        self._still = {path: text for path, text in self._still.items() if path in found and seen.get(path) == text}
+        chosen = found - {path for path in self._still if hash(path) % _TURNS != turn}
+        files = sorted(path for path in chosen if not path.endswith(_BEING_WRITTEN) and Path(path).is_file())
+        self.any = bool(files) or len(chosen) < len(found)
+        return files
+
+    def settle(self, path: str, text: str | None, changed: float = 0.0) -> None:
+        """Note how far a file was read, and when it was changed last, in Unix seconds; None: it is not as it was."""
+        self._still.pop(path, None)
+        if text is not None and time.time() - changed > _STILL_SECONDS:
+            self._still[path] = text
+
+
 def read_new(
-    patterns: tuple[str, ...], seen: Mapping[str, str], text: tuple[str, ...] = (), at_once: int = FEW
+    patterns: tuple[str, ...],
+    seen: Mapping[str, str],
+    text: tuple[str, ...] = (),
+    at_once: int = FEW,
+    watch: Watch | None = None,
 ) -> Iterator[Chunk]:
-    """Read what is new; an unreadable file gives one chunk with the error and is tried again the next time."""
-    for path in paths(patterns):
+    """Read what is new; an unreadable file gives one chunk with the error and is tried again the next time.
+
+    watch: knows which files need no look; None: each is looked at.
+    """
+    watch = watch or Watch()
+    for path in watch.look(patterns, seen):
         try:
             stat = Path(path).stat()
         except OSError as error:
+            watch.settle(path, None)
             yield Chunk(path, None, "", _first_line(error))
             continue
         old = Position.parse(seen[path]) if path in seen else None
         now = Position(stat.st_size, stat.st_mtime_ns, stat.st_ino, 0)
         rests = time.time() - stat.st_mtime > _REST_SECONDS
         if old is not None and old[:3] == now[:3] and (old.read >= now.size or not rests):
+            watch.settle(path, seen[path] if old.read >= now.size else None, stat.st_mtime)
             continue
+        watch.settle(path, None)
         grown = old is not None and _is_text(path) and old.inode == now.inode and now.size >= old.read
         part = Part(old.read if grown and old is not None else 0, rests, text, at_once)
         yield from _chunks(path, now, part, changed=old is not None and not grown)

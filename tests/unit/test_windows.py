@@ -69,12 +69,12 @@ def test_windows_that_slid_equal_windows_summed_afresh(events):
     Place 0 is the number of rows; labels change the others.
     """
     store = Stored()
-    windows = Windows(FRAMES, SIZE, store.between)
+    windows = Windows(FRAMES, SIZE)
     end: int | None = None
     for event in [*events, ("move", 100)]:
         if event[0] == "move":
             end = event[1]
-            windows.move(end)
+            windows.move(end, store.between)
         else:
             kind, version, start, *amounts = event
             if kind == "labels" and (version, "all", start) not in store.counts:
@@ -116,14 +116,14 @@ def compare(windows: Windows, store: Stored, end: int) -> None:
 
 def test_a_version_without_rows_is_gone_but_the_configured_one_stays():
     store = Stored()
-    windows = Windows(FRAMES, SIZE, store.between)
+    windows = Windows(FRAMES, SIZE)
     store.add({("2", "all", 0): counts_of([3, 0, 0, 0, 0])})
-    windows.move(70)
+    windows.move(70, store.between)
     assert [(v.version, v.window, int(v.vector[0])) for v in windows.views("1")] == [
         *(("1", "short", 0), ("1", "long", 0)),
         *(("2", "short", 0), ("2", "long", 3)),
     ]
-    windows.move(80)
+    windows.move(80, store.between)
     assert {view.version for view in windows.views("1")} == {"1"}
     assert windows.views(None) == []
 
@@ -131,14 +131,14 @@ def test_a_version_without_rows_is_gone_but_the_configured_one_stays():
 def test_a_version_that_returns_finds_its_earlier_windows():
     """While only an earlier window has rows of it, it is not shown, and not forgotten either."""
     store = Stored()
-    windows = Windows(FRAMES, SIZE, store.between)
+    windows = Windows(FRAMES, SIZE)
     store.add({("2", "all", 0): counts_of([3, 0, 0, 0, 0])})
-    windows.move(80)
+    windows.move(80, store.between)
     assert windows.views(None) == []
     delta = {("2", "all", 80): counts_of([4, 0, 0, 0, 0])}
     store.add(delta)
     windows.change(delta)
-    windows.move(90)
+    windows.move(90, store.between)
     (_, long) = windows.views(None)
     assert (int(long.vector[0]), {name: int(vector[0]) for name, vector in long.earlier.items()}) == (
         4,
@@ -166,9 +166,9 @@ def test_each_window_has_a_twin_that_is_old_enough_for_its_labels():
 def test_what_is_taken_back_is_gone():
     """A corrected label takes its old outcome away from the window that it is in."""
     store = Stored()
-    windows = Windows(FRAMES, SIZE, store.between)
+    windows = Windows(FRAMES, SIZE)
     store.add({("1", "all", 60): counts_of([1, 0, 5, 0, 0])})
-    windows.move(70)
+    windows.move(70, store.between)
     delta = {("1", "all", 60): add(negative(counts_of([0, 0, 5, 0, 0])), counts_of([0, 0, 0, 7, 0]))}
     store.add(delta)
     windows.change(delta)
