@@ -60,7 +60,7 @@ def _write_hour(folder: Path, kind: int, features: int, rows: int, hour: int) ->
     path.rename(path.with_suffix(""))
 
 
-def _config(folder: Path, models: int) -> Path:
+def _config(folder: Path, models: int, features: int) -> Path:
     own = [
         {
             "name": f"model-{number:04d}",
@@ -71,7 +71,10 @@ def _config(folder: Path, models: int) -> Path:
     ]
     shared = {
         "task": "binary",
-        "columns": {"timestamp": "timestamp", "prediction": "prediction", "score": "score", "label": "label"},
+        "columns": {
+            **{"timestamp": "timestamp", "prediction": "prediction", "score": "score", "label": "label"},
+            "features": {f"f{number:03d}": {"importance": 1.0} for number in range(features)},  # else they are measured
+        },
         "schedule": {"every": "365d"},  # a tick is a reload: each model runs once, at once
         "windows": ["24h", "7d"],
         "label_delay": "0s",
@@ -181,7 +184,7 @@ def measure(given: argparse.Namespace, folder: Path) -> None:
         )
         for hour in range(now - 24 - given.hours, now - given.hours):
             _write_hour(folder, kind, given.features, given.rows, hour)
-    own = Process(_config(folder, given.models), given.concurrency)
+    own = Process(_config(folder, given.models, given.features), given.concurrency)
     lines: list[list[object]] = []
     try:
         _row(lines, "start: baselines, a day of hours", own, folder, _wait(own, given.models), given.models)

@@ -39,7 +39,7 @@ _LAYOUT = 2  # of profiles; another number makes the baseline anew and reads the
 class Baseline:
     """What the current rows are compared against; never changes once it is made.
 
-    counts, slices: the reference's profile, and that of each segment that it has rows of. newest: newest event time in
+    packed, slices: the reference's profile, and that of each segment that it has rows of. newest: newest event time in
     seconds, None where it has no times. learned: (segment, baseline) -> window -> thresholds, for what it can teach.
     quality: window -> bounds of bad shares. days: what its local days (days since 1970) were like. importance: what
     the features mean to the model, as far as the reference tells. sequential: detectors by signal. rows: whole rows to
@@ -49,7 +49,7 @@ class Baseline:
 
     schema: Schema
     bins: ModelBins
-    counts: Counts
+    packed: bytes
     segments: Segments
     slices: Mapping[str, Counts]
     newest: float | None
@@ -61,6 +61,17 @@ class Baseline:
     rows: RowBaseline | None
     label_delays: Mapping[str, float]
     misses: Mapping[str, Mapping[str, Misses]]
+
+    @property
+    def counts(self) -> Counts:
+        """The reference's profile."""
+        return decode(self.packed)
+
+    def rest(self) -> None:
+        """Take less memory until the next use: what follows from the rest is worked out again."""
+        for name in ("vector", "columns"):
+            self.__dict__.pop(name, None)
+        self.bins.rest()
 
     @cached_property
     def vector(self) -> Ints:
@@ -167,7 +178,7 @@ def dump(baseline: Baseline) -> tuple[str, bytes]:
         "label_delays": dict(baseline.label_delays),
         "misses": {window: dict(own) for window, own in baseline.misses.items()},
     }
-    return json.dumps(plain), encode(baseline.counts)
+    return json.dumps(plain), baseline.packed
 
 
 def restore(text: str, counts: bytes) -> Baseline:
@@ -179,7 +190,7 @@ def restore(text: str, counts: bytes) -> Baseline:
     return Baseline(
         schema=from_json(plain["schema"]),
         bins=profile.from_json(plain["bins"]),
-        counts=decode(counts),
+        packed=counts,
         segments=segments.from_json(plain["segments"]),
         slices={name: decode(b64decode(own)) for name, own in plain["slices"].items()},
         newest=plain["newest"],

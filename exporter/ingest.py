@@ -107,6 +107,13 @@ class Ingest:
             self._forget_known()
             raise
 
+    def rest(self) -> None:
+        """Take less memory until the next run."""
+        if self._windows is not None:
+            self._windows.rest()
+        if self.baseline is not None:
+            self.baseline.rest()
+
     def _roll_up(self, tx: Transaction, end: int) -> None:
         """Add up hours and days that are over, so that the next start need not read each bucket."""
         bucket = self.model.bucket_seconds

@@ -125,6 +125,10 @@ class Monitor:
         self._board.publish(self._results)
         return all(task.success for task in self.tasks.values())
 
+    def rest(self) -> None:
+        """Take less memory until the next run, which takes a little longer for it."""
+        self._ingest.rest()
+
     def _keys(self, views: list[View], fresh: bool) -> list[tuple[str, str]]:
         """Return the (version, window) of each state; where the rows are not known, those of the run before."""
         if views or fresh:

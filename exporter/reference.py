@@ -23,7 +23,7 @@ from exporter.parts import Columns
 from exporter.profile import categorical, delay, numeric, weight
 from exporter.profile.batch import as_outcomes, delays, groups_of, labels_of, read_batch, weights_of
 from exporter.profile.columns import Column, Unread
-from exporter.profile.counts import Counts, Placed, gather, keep_rows
+from exporter.profile.counts import Counts, Placed, encode, gather, keep_rows
 from exporter.profile.kpi import KpiBins, bins_of, needed
 from exporter.profile.model import WORTH_THREADS, Batch, Bins, ModelBins
 from exporter.profile.outcome import ClassBins, Outcomes, RegressionBins
@@ -85,7 +85,7 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
     return Baseline(
         schema=schema,
         bins=bins,
-        counts=counts,
+        packed=encode(counts),
         segments=segments,
         slices=_slices(segments, bins, placed, members, ranked),
         newest=_newest(timestamp),

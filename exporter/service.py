@@ -35,6 +35,7 @@ from exporter.store import Store, StoreError
 from exporter.store.lease import Lease, application, own_name
 
 log = logging.getLogger("exporter.service")
+_MANY = 8  # models from which on each takes less memory between its runs
 _AGAIN_SECONDS = 10.0  # after a run that the store's trouble has spoilt
 
 
@@ -195,6 +196,8 @@ class Service:
                 if self.monitors.get(name) is monitor and not self._stopping and self.leads:
                     before = monitor.failures("store")
                     monitor.run(time.time(), lambda: time.monotonic() >= ends)
+                    if len(self.monitors) >= _MANY:
+                        monitor.rest()
                     if monitor.unread:
                         return AGAIN
                     if monitor.failures("store") > before:

@@ -12,6 +12,7 @@ import numpy as np
 
 from exporter.evaluate.views import Mature, View
 from exporter.profile.counts import Counts, add_into, negative
+from exporter.profile.packed import Packed, pack, unpack
 from exporter.rows import Ints
 from exporter.segments import ALL
 from exporter.settings import Window
@@ -65,11 +66,22 @@ class Windows:
         self._size = size
         self._end: int | None = None
         self._sums: dict[tuple[Frame, str, str], Ints] = {}  # frame, version, segment
+        self._packed: dict[tuple[Frame, str, str], Packed] = {}  # the same while it rests
+
+    def rest(self) -> None:
+        """Take less memory until the next use."""
+        self._packed |= {key: pack(vector) for key, vector in self._sums.items()}
+        self._sums = {}
+
+    def _wake(self) -> None:
+        self._sums |= {key: unpack(packed) for key, packed in self._packed.items()}
+        self._packed = {}
 
     def change(self, deltas: Mapping[Key, Counts]) -> None:
         """Take up what was added to stored buckets that are inside."""
-        if self._end is None:
+        if self._end is None or not deltas:
             return
+        self._wake()
         for (version, segment, start), counts in deltas.items():
             for frame in self._frames:
                 end = self._end - frame.behind
@@ -78,6 +90,7 @@ class Windows:
 
     def move(self, end: int, buckets: Buckets) -> None:
         """Let the windows end at `end` (seconds, included in none); buckets(start, end, segment) reads stored ones."""
+        self._wake()
         if end == self._end:
             return
         for frame in self._frames:
@@ -98,6 +111,7 @@ class Windows:
 
     def views(self, always: str | None) -> list[View]:
         """Return the windows of each version that has rows in one, and of version `always`."""
+        self._wake()
         judged = [frame for frame in self._frames if frame.against == REFERENCE]
         with_rows = {
             (frame.against != REFERENCE, version) for (frame, version, _), vector in self._sums.items() if vector[0]

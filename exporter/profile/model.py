@@ -275,6 +275,12 @@ class ModelBins:
         own = self.part(vector, "weighted")
         return float(own[: self.outcomes.losses].sum() if isinstance(self.outcomes, ClassBins) else own[0])
 
+    def rest(self) -> None:
+        """Take less memory until the next use."""
+        for own in (*self.features.values(), self.prediction, *self.scores, *([self.label] if self.label else [])):
+            if isinstance(own, NumericBins):
+                own.rest()
+
     @cached_property
     def hash(self) -> str:
         """Short SHA-256 of the bins."""

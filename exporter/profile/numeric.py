@@ -62,6 +62,11 @@ class NumericBins(_NumericBins):
         width = float(self.knots[-1]) - float(self.knots[0])
         return width if 0 < width < np.inf else max(abs(float(self.knots[0])), 1.0)
 
+    def rest(self) -> None:
+        """Forget what follows from the rest and is long."""
+        for name in ("gaps", "offsets"):
+            self.__dict__.pop(name, None)
+
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The decile bins' names in order: `02 [3, 7.5)`; a value that has a bin of its own is `02 = 3`."""

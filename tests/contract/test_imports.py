@@ -47,6 +47,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("mistakes",),
     ("config", "schema", "segments"),
     ("profile", "profile.counts"),
+    ("profile.packed",),
     (
         *("profile.numeric", "profile.categorical", "profile.kpi", "profile.serving", "profile.delay"),
         *("profile.ranking", "profile.weight"),

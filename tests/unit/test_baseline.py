@@ -53,6 +53,17 @@ def test_the_references_profile_is_taken_as_any_other(task):
     assert int(BASELINES[task].vector[0]) == 300
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_a_baseline_that_rested_is_the_same(task):
+    made = fit(MODELS[task], random_table(0, 300, task))
+    vector, columns = made.vector.tolist(), {name: made.columns[name].sample for name in made.columns.names}
+    sums = {name: own.sums.tolist() for name, own in columns.items() if hasattr(own, "sums")}
+    made.rest()
+    assert "vector" not in vars(made)
+    assert (made.vector.tolist(), made.hash) == (vector, BASELINES[task].hash)
+    assert sums == {name: made.columns[name].sample.sums.tolist() for name in sums}
+
+
 def test_the_reference_needs_no_order():
     rows = random_table(0, 300)
     assert fit(MODELS["binary"], rows.take(list(range(299, -1, -1)))).hash == BASELINES["binary"].hash

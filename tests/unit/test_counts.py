@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.profile import packed
 from exporter.profile.counts import (
     LARGEST,
     ZERO,
@@ -72,6 +73,20 @@ def test_large_amounts_are_packed_whole(amount):
 
 
 placements = st.lists(st.tuples(st.integers(0, SIZE - 1), st.integers(-5, 5)), min_size=1, max_size=30)
+
+
+@given(
+    st.lists(st.integers(0, 300) | st.integers(-(2**63), 2**63 - 1), max_size=70),
+    st.lists(st.sampled_from([0, 7, 254, 255, 256, 65_535, 65_536, 2**32 - 1, 2**32, -1]), max_size=300),
+    st.integers(1, 300),
+)
+def test_a_vector_that_rested_is_the_same(some, others, length):
+    vector = np.array([*some, *others, *[3] * length], np.int64)
+    resting = packed.pack(vector)
+    assert packed.unpack(resting).tolist() == vector.tolist()
+    assert packed.unpack(resting).dtype == np.int64
+    assert packed.pack(np.arange(10_000)).small.nbytes == 20_000
+    assert packed.pack(np.arange(10_000) % 250).small.nbytes == 10_000
 
 
 @given(placements, st.lists(st.integers(0, 3), min_size=30, max_size=30))

@@ -60,11 +60,12 @@ rows_ = st.integers(1, 9)
 arrived = st.tuples(st.just("rows"), versions, starts, rows_, st.lists(st.integers(0, 9), min_size=4, max_size=4))
 labelled = st.tuples(st.just("labels"), versions, starts, st.lists(st.integers(-3, 3), min_size=4, max_size=4))
 moved = st.tuples(st.just("move"), starts)
+rested = st.tuples(st.just("rest"))
 
 
-@given(st.lists(arrived | labelled | moved, max_size=40))
+@given(st.lists(arrived | labelled | moved | rested, max_size=40))
 def test_windows_that_slid_equal_windows_summed_afresh(events):
-    """Whatever arrives where, and however far the windows move, forwards or back.
+    """Whatever arrives where, however far the windows move, forwards or back, and whether they rest in between.
 
     Place 0 is the number of rows; labels change the others.
     """
@@ -75,6 +76,9 @@ def test_windows_that_slid_equal_windows_summed_afresh(events):
         if event[0] == "move":
             end = event[1]
             windows.move(end, store.between)
+        elif event[0] == "rest":
+            windows.rest()
+            continue  # looking at them would wake them
         else:
             kind, version, start, *amounts = event
             if kind == "labels" and (version, "all", start) not in store.counts:
