@@ -36,7 +36,7 @@ class Where(NamedTuple):
     rows: Ints
 
 
-def counted(baseline: Baseline, batch: Batch, where: Where, labelled: Labelled) -> Deltas:
+def counted(baseline: Baseline, batch: Batch, where: Where, labelled: Labelled | None) -> Deltas:
     """Count rows by version, segment and bucket; a row counts in the whole and in each of its segments."""
     keys, cuts = zip(*(keys_of(where, segments) for segments in _segments(where)), strict=True)
     found = baseline.bins.count_rows(batch, cuts, labelled=labelled)
@@ -56,7 +56,7 @@ def by_bucket(baseline: Baseline, placed: Callable[[Ints], list[Placed]], where:
 
 
 def _segments(where: Where) -> list[Ints]:
-    return [np.full(len(where.bucket), -1), *where.slices.T]
+    return [np.broadcast_to(np.int64(-1), len(where.bucket)), *where.slices.T]
 
 
 def _by_name(baseline: Baseline, found: list[tuple[tuple[str, int, int], Counts]]) -> Deltas:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -16,17 +17,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from exporter import __version__, demonstration, logs
-from exporter.backfill import command as backfill
-from exporter.config import ConfigError, load
+from exporter import __version__, logs
 from exporter.duration import parse
-from exporter.init import command as init
-from exporter.report import command as report
 from exporter.shards import Shard
-from exporter.store import StoreError
 
 log = logging.getLogger("exporter")
 USAGE, MISTAKE = 2, 1
+_COLLECT = 50_000  # objects made until cycles are looked for: looking through what imports make is a tenth of a start
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -79,21 +76,7 @@ def _add_test_alert(add: Callable[..., Any]) -> None:
     test.add_argument("--timeout", type=_duration, metavar="D", help="wait so long at most (group_wait and 30s)")
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the whole command line."""
-    root = argparse.ArgumentParser(
-        prog="model-exporter",
-        description="What node_exporter is to machines, model-exporter is to machine-learning models.",
-    )
-    root.add_argument("--version", action="version", version=f"model-exporter {__version__}")
-    messages = argparse.ArgumentParser(add_help=False)
-    levels = ("debug", "info", "warning", "error")
-    messages.add_argument("--log.level", dest="log_level", choices=levels, default="info", help="least severe messages")
-    messages.add_argument(
-        "--log.format", dest="log_format", choices=("text", "json"), default="text", help="form of messages"
-    )
-    config = argparse.ArgumentParser(add_help=False)
-    config.add_argument("--config.file", dest="config", type=Path, required=True, metavar="F", help="configuration")
+def _web_flags() -> argparse.ArgumentParser:
     web = argparse.ArgumentParser(add_help=False)
     web.add_argument(
         "--web.listen-address",
@@ -111,6 +94,30 @@ def parser() -> argparse.ArgumentParser:
         help="TLS and basic authentication, in the format of the Prometheus exporters",
     )
     web.add_argument("--web.enable-lifecycle", dest="lifecycle", action="store_true", help="allow POST /-/reload")
+    return web
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the whole command line."""
+    from exporter import demonstration
+    from exporter.backfill import command as backfill
+    from exporter.init import command as init
+    from exporter.report import command as report
+
+    root = argparse.ArgumentParser(
+        prog="model-exporter",
+        description="What node_exporter is to machines, model-exporter is to machine-learning models.",
+    )
+    root.add_argument("--version", action="version", version=f"model-exporter {__version__}")
+    messages = argparse.ArgumentParser(add_help=False)
+    levels = ("debug", "info", "warning", "error")
+    messages.add_argument("--log.level", dest="log_level", choices=levels, default="info", help="least severe messages")
+    messages.add_argument(
+        "--log.format", dest="log_format", choices=("text", "json"), default="text", help="form of messages"
+    )
+    config = argparse.ArgumentParser(add_help=False)
+    config.add_argument("--config.file", dest="config", type=Path, required=True, metavar="F", help="configuration")
+    web = _web_flags()
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, work: Callable[[Any], int], parents: list[argparse.ArgumentParser], text: str) -> Any:
@@ -151,7 +158,11 @@ def _audit_flags(audit: Any) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; return the exit code: 0 good, 1 mistake or failure, 2 usage."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the first process of a container ignores it by default
+    gc.set_threshold(_COLLECT)
     parsed = parser().parse_args(arguments)
+    from exporter.config import ConfigError
+    from exporter.store import StoreError
+
     logs.configure(parsed.log_level, parsed.log_format == "json")
     try:
         return int(parsed.work(parsed))
@@ -178,6 +189,7 @@ def _serve(
     shard: Shard | None = None,
     concurrency: int | None = None,
 ) -> int:
+    from exporter.config import load
     from exporter.service import Service
     from exporter.web import access, app
     from exporter.web.config import Kept
@@ -232,6 +244,7 @@ def serve(arguments: argparse.Namespace) -> int:
 def check_config(arguments: argparse.Namespace) -> int:
     """Print a report a model; exit 1 with every mistake."""
     from exporter.check import check, show
+    from exporter.config import load
     from exporter.consistency import not_computed
     from exporter.mistakes import Wrong
     from exporter.scheduler import unusable
@@ -255,7 +268,7 @@ def check_config(arguments: argparse.Namespace) -> int:
 def run_once(arguments: argparse.Namespace) -> int:
     """Evaluate the models once on a store in memory and print the page."""
     from exporter.collector import Board, Filter
-    from exporter.config import model_named
+    from exporter.config import load, model_named
     from exporter.monitor import Monitor
     from exporter.scheduler import interval
     from exporter.store import Store
@@ -298,7 +311,8 @@ def run_once(arguments: argparse.Namespace) -> int:
 def export_audit(arguments: argparse.Namespace) -> int:
     """Print the audit log, or check it: exit 1 where it was changed."""
     from exporter.audit import Chain, between, csv_lines, json_lines
-    from exporter.store import Store, audit
+    from exporter.config import load
+    from exporter.store import Store, StoreError, audit
     from exporter.store.connect import read_url
 
     url = load(arguments.config).config.store.url

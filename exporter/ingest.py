@@ -34,6 +34,7 @@ from exporter.windows import Frame, Windows, frames
 log = logging.getLogger("exporter.ingest")
 Groups = Iterable[tuple[str, Iterator[Chunk]]]  # chunks by path
 _ROLLED_AT_ONCE = 24
+_MANY_PLACES = 50_000
 # Source, its patterns, how far each of its paths was read, columns that stay text, rows at once -> what is new.
 Feed = Callable[[str, tuple[str, ...], Mapping[str, str], tuple[str, ...], int], Iterator[Chunk]]
 
@@ -249,7 +250,7 @@ class Ingest:
             groups: Groups = ((chunk.path, iter((chunk,))) for chunk in sent)
         else:
             seen = self._positions(source)
-            chunks = self._feed(source, spec.files, seen, baseline.schema.text, self._at_once(baseline))
+            chunks = self._feed(source, spec.files, seen, baseline.schema.text, rows_at_once(self.model, baseline))
             groups = groupby(chunks, key=lambda chunk: chunk.path)
         read = 0
         for path, group in groups:
@@ -316,10 +317,6 @@ class Ingest:
         watch = self._watches.get(source)
         return watch.any if watch is not None else bool(files.paths(patterns))
 
-    def _at_once(self, baseline: Baseline) -> int:
-        """Return how many rows to read together: fewer where something of each is kept in memory."""
-        return files.FEW if self.model.columns.id or baseline.schema.derived or baseline.rows else files.MANY
-
     def _take(self, tx: Transaction, baseline: Baseline, source: str, table: pa.Table, limits: Limits) -> Deltas:
         model = self.model
         try:
@@ -345,3 +342,13 @@ class Ingest:
 def _sources(model: Model) -> list[tuple[str, Source]]:
     named = [("reference", model.reference), ("predictions", model.predictions)]
     return [*named, ("labels", model.labels)] if model.labels is not None else named
+
+
+def rows_at_once(model: Model, baseline: Baseline) -> int:
+    """Return how many rows of a file to read together: fewer where something of each is kept, more for many knots.
+
+    To search many knots in few rows takes longer than to sort these.
+    """
+    if model.columns.id or baseline.schema.derived or baseline.rows:
+        return files.FEW
+    return files.MANY * (1 + any(own.size > _MANY_PLACES for own in baseline.bins.features.values()))

@@ -67,13 +67,14 @@ def add_log(tx: Transaction, model: str, baseline: Baseline, log: Log, limits: L
         return {}
     bucket = log.timestamp // SECOND // limits.bucket * limits.bucket
     now = limits.now * SECOND
-    label = np.full(len(kept), np.nan) if log.label is None else log.label
-    delay = delays(log.timestamp, log.label_time)
-    outcomes = Outcomes(log.prediction, label, log.scores, notes.values, delay, log.weight)
-    in_time = (log.label_time == NO_TIME) | (log.label_time <= now)
-    labelled = usable(baseline.bins, outcomes) & kept & in_time
-    where = Where(log.version, bucket, log.slices, rows)
-    deltas = counted(baseline, log.batch, where, Labelled(np.flatnonzero(labelled), select(outcomes, labelled)))
+    labelled, of_labels = np.broadcast_to(np.False_, len(kept)), None
+    if log.label is not None:
+        delay = delays(log.timestamp, log.label_time)
+        outcomes = Outcomes(log.prediction, log.label, log.scores, notes.values, delay, log.weight)
+        in_time = (log.label_time == NO_TIME) | (log.label_time <= now)
+        labelled = usable(baseline.bins, outcomes) & kept & in_time
+        of_labels = Labelled(np.flatnonzero(labelled), select(outcomes, labelled))
+    deltas = counted(baseline, log.batch, Where(log.version, bucket, log.slices, rows), of_labels)
     ranked = () if log.group is None else (log.group[row] for row in rows.tolist())
     groups = {name for name in ranked if name is not None}
     before = rankings.counted(tx, model, baseline, groups)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -29,30 +28,42 @@ from exporter.profile.model import WORTH_THREADS, Batch, Bins, ModelBins
 from exporter.profile.outcome import ClassBins, Outcomes, RegressionBins
 from exporter.profile.ranking import RankingBins, together
 from exporter.profile.serving import ErrorBins, LatencyBins
-from exporter.profile.tally import Cut
+from exporter.profile.tally import Cut, learn_categories, learn_numbers
 from exporter.profile.weight import WeightBins
 from exporter.quality_bounds import learn_windows
 from exporter.rows import NO_TIME, SECOND, Bools, CategoryColumn, Ints, local_days, times
-from exporter.schema import Schema, SchemaError, infer
+from exporter.schema import Schema, SchemaError, Skipped, Type, candidates, infer, look
 from exporter.segments import Segments
 from exporter.segments import fit as fit_segments
 from exporter.settings import Model
 from exporter.threads import each
 
 
+class Learned(NamedTuple):
+    """What one read of a column told: what it is; if that is a number or a category its bins, and its rows by them."""
+
+    kind: Type | Skipped
+    bins: Bins | None = None
+    counts: Counts | None = None
+
+
 class Rows(NamedTuple):
-    """The reference's rows as they are compared: columns, what came of them, times in microseconds."""
+    """The reference's rows as they are compared: columns, what came of them, times in microseconds.
+
+    counted: features whose rows are counted already, by part of a profile.
+    """
 
     schema: Schema
     bins: ModelBins
     batch: Batch
     outcomes: Outcomes
     timestamp: Ints
+    counted: Mapping[str, Counts]
 
 
 def fit(model: Model, reference: pa.Table) -> Baseline:
     """Make the baseline of a model; raises SchemaError where the reference cannot serve."""
-    schema, bins, batch, outcomes, timestamp = _read(model, reference)
+    schema, bins, batch, outcomes, timestamp, counted = _read(model, reference)
     labelled = usable(bins, outcomes)
     days = _days_of(model, timestamp)
     day = days if (days != NO_TIME).all() else None
@@ -67,7 +78,7 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
 
     in_groups = ranked(np.zeros(batch.rows, np.int64))
     whole = Cut(None, np.array([0, batch.rows]))
-    counts = bins.count_rows(batch, [whole], known + in_groups)[0][0]
+    counts = bins.count_rows(batch, [whole], known + in_groups, counted=counted)[0][0]
     segments = fit_segments(model.columns.segments, reference, model.max_segments)
     members = segments.members(reference)
     in_parts = bool(members.size) or _newest(timestamp) is not None  # else counts of the whole are enough
@@ -103,19 +114,42 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
 def _read(model: Model, reference: pa.Table) -> Rows:
     if not len(reference):
         raise SchemaError("the reference has no rows")
-    schema = infer(model, reference)
+    learned = _learn_columns(model, reference)
+    schema = infer(model, reference, {name: own.kind for name, own in learned.items()})
     batch = read_batch(model, schema, reference, own=True)
     label, label_time = labels_of(model, schema, reference, Counter())
     timestamp = _timestamps(model, reference)
     own = as_outcomes(schema, batch, label)._replace(weight=weights_of(model, reference))
-    bins, schema = _fit_bins(model, schema, batch, own, label is not None)
+    bins, schema = _fit_bins(model, schema, batch, own, label is not None, learned)
     kept = batch.features.only(schema.features) if isinstance(batch.features, Unread) else None
     batch = batch._replace(features={name: batch.features[name] for name in schema.features} if kept is None else kept)
     columns = tuple(name for names in needed(bins.kpis) for name in names)
     outcomes = as_outcomes(schema, batch, label)._replace(
         columns=read(reference, columns), delay=delays(timestamp, label_time), weight=weights_of(model, reference)
     )
-    return Rows(schema, bins, batch, outcomes, timestamp)
+    counted = {f"feature:{n}": learned[n].counts for n in bins.features if n in learned}
+    return Rows(schema, bins, batch, outcomes, timestamp, {n: own for n, own in counted.items() if own is not None})
+
+
+def _learn_columns(model: Model, reference: pa.Table) -> dict[str, Learned]:
+    """Look at each column that may be a feature, on all threads: each is read once."""
+    chosen = candidates(model, reference)
+
+    def learn_one(name: str) -> Learned:
+        return _learn_column(reference[name], chosen[name], model.drift.knots)
+
+    wide = len(reference) * len(chosen) >= WORTH_THREADS
+    return dict(zip(chosen, each(learn_one, chosen) if wide else map(learn_one, chosen), strict=True))
+
+
+def _learn_column(column: pa.ChunkedArray, chosen: Type | None, most: int) -> Learned:
+    kind = look(column, chosen)
+    try:
+        if kind == "numeric":
+            return Learned(kind, *learn_numbers(column, most))
+        return Learned(kind, *learn_categories(column)) if kind == "categorical" else Learned(kind)
+    except ValueError as error:
+        return Learned(Skipped(str(error)))
 
 
 def _detectors(model: Model, days: Mapping[int, Day]) -> Iterator[tuple[str, sequential.Learned]]:
@@ -179,19 +213,22 @@ def select(outcomes: Outcomes, rows: np.ndarray) -> Outcomes:
 
 
 def _fit_bins(
-    model: Model, schema: Schema, batch: Batch, outcomes: Outcomes, labelled: bool
+    model: Model,
+    schema: Schema,
+    batch: Batch,
+    outcomes: Outcomes,
+    labelled: bool,
+    learned: Mapping[str, Learned],
 ) -> tuple[ModelBins, Schema]:
     most = model.drift.knots
     features: dict[str, Bins] = {}
     skipped = dict(schema.skipped)
-    names = list(batch.features)
-    fitted = partial(_fit_feature, batch, most)
-    wide = batch.rows * len(names) >= WORTH_THREADS
-    for name, found in zip(names, each(fitted, names) if wide else map(fitted, names), strict=True):
-        if isinstance(found, str):
-            skipped[name] = found
-        else:
-            features[name] = found
+    for name in schema.features:
+        fitted = learned[name].bins if name in learned else None
+        try:
+            features[name] = fitted or _fit_column(batch.features[name], most)
+        except ValueError as error:
+            skipped[name] = str(error)
     try:
         prediction = _fit_column(batch.prediction, most)
         scores = tuple(numeric.fit(s.values[s.valid & ~np.isnan(s.values)], most) for s in batch.scores)
@@ -237,14 +274,6 @@ def _of_use(model: Model, schema: Schema) -> tuple[LatencyBins | None, ErrorBins
     latency = LatencyBins(columns.latency.column, columns.latency.unit) if columns.latency else None
     errors = ErrorBins(columns.error) if columns.error is not None else None
     return latency, errors, tuple(bins_of(kpi, of_label) for kpi in model.business)
-
-
-def _fit_feature(batch: Batch, most: int, name: str) -> Bins | str:
-    """Return a feature's bins, or why it has none."""
-    try:
-        return _fit_column(batch.features[name], most)
-    except ValueError as error:
-        return str(error)
 
 
 def _fit_column(column: Column, most: int) -> Bins:

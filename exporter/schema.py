@@ -61,22 +61,25 @@ def roles(columns: Columns) -> set[str]:
     return {name for name in (*named, *scores, columns.error, *columns.outcomes, *columns.ignore) if name is not None}
 
 
-def infer(model: Model, reference: pa.Table) -> Schema:
-    """Fix the schema on the reference; raises SchemaError where a needed column is not in it."""
-    columns = model.columns
-    needed = {columns.prediction, *_score_columns(model), *(columns.features or {})}
-    needed |= {name for name in (columns.group, columns.weight) if name is not None}
-    if lost := sorted(needed - set(reference.column_names)):
-        raise SchemaError(f"the reference has no column {lost[0]!r}; it has {', '.join(reference.column_names)}")
+class Skipped(NamedTuple):
+    """Why a column is no feature."""
+
+    reason: str
+
+
+def infer(model: Model, reference: pa.Table, known: Mapping[str, Type | Skipped] | None = None) -> Schema:
+    """Fix the schema on the reference; raises SchemaError where a needed column is not in it.
+
+    known: what each of the `candidates` is, where they were looked at already.
+    """
+    if known is None:
+        known = {name: look(reference[name], chosen) for name, chosen in candidates(model, reference).items()}
     features: dict[str, Kind] = {}
     skipped: dict[str, str] = {}
     derived: dict[str, Transform] = {}
-    for name, chosen in _candidates(model, reference):
-        kind = chosen or _kind(reference[name])
-        if kind is None:
-            skipped[name] = f"{reference[name].type} is neither a number nor a category"
-        elif reference[name].null_count == len(reference):
-            skipped[name] = "the reference has no value in it"
+    for name, kind in known.items():
+        if isinstance(kind, Skipped):
+            skipped[name] = kind.reason
         elif kind in ("numeric", "categorical"):
             features[name] = kind
         else:
@@ -87,7 +90,7 @@ def infer(model: Model, reference: pa.Table) -> Schema:
             else:
                 features |= dict.fromkeys(derive.names(name, derived[name]), "numeric")
     _refuse_taken(derived, reference.column_names)
-    text = tuple(name for name in reference.column_names if is_text(reference[name].type))
+    text = tuple(field.name for field in reference.schema if is_text(field.type))
     classes = _classes(model, reference)
     return Schema(features, text, classes, _score_columns(model, classes), skipped, derived)
 
@@ -114,14 +117,30 @@ def tells_missing(schema: Schema, feature: str) -> bool:
     return column == feature or feature == derive.names(column, schema.derived[column])[0]
 
 
-def _candidates(model: Model, reference: pa.Table) -> list[tuple[str, Type | None]]:
-    """Return the columns that may be features, with the types that the configuration gives them."""
-    given = model.columns.features
+def candidates(model: Model, reference: pa.Table) -> dict[str, Type | None]:
+    """Return the columns that may be features, with the types that the configuration gives them.
+
+    Raises SchemaError where a needed column is not in the reference.
+    """
+    columns = model.columns
+    given = columns.features
+    needed = {columns.prediction, *_score_columns(model), *(given or {})}
+    needed |= {name for name in (columns.group, columns.weight) if name is not None}
+    if lost := sorted(needed - set(reference.column_names)):
+        raise SchemaError(f"the reference has no column {lost[0]!r}; it has {', '.join(reference.column_names)}")
     if given is not None:
-        return [(name, feature.type) for name, feature in given.items()]
+        return {name: feature.type for name, feature in given.items()}
     version = model.version["column"] if isinstance(model.version, dict) else None
-    taken = {*roles(model.columns), version}
-    return [(name, None) for name in reference.column_names if name not in taken]
+    taken = {*roles(columns), version}
+    return {name: None for name in reference.column_names if name not in taken}
+
+
+def look(column: pa.ChunkedArray, chosen: Type | None) -> Type | Skipped:
+    """Say what a column of the reference is; chosen: what the configuration says."""
+    kind = chosen or _kind(column)
+    if kind is None:
+        return Skipped(f"{column.type} is neither a number nor a category")
+    return Skipped("the reference has no value in it") if column.null_count == len(column) else kind
 
 
 def _fit(kind: Type, column: pa.ChunkedArray, day: Ints | None) -> Transform:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from exporter.config import load, model_named
 from exporter.duration import parse
 
 log = logging.getLogger("exporter.backfill")
@@ -63,6 +62,7 @@ def work(arguments: Any) -> int:
     from exporter.backfill.feed import Grid
     from exporter.backfill.incidents import read
     from exporter.backfill.replay import Plan, Replay
+    from exporter.config import load, model_named
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # not finished is not 0
     config = load(arguments.config).config

@@ -167,7 +167,7 @@ def as_outcomes(schema: Schema, batch: Batch, label: Floats | None) -> Outcomes:
         values = np.where(prediction.valid, prediction.values, np.nan)
     scores = [np.where(column.valid, column.values, np.nan) for column in batch.scores]
     matrix = np.column_stack(scores) if scores else np.empty((batch.rows, 0))
-    return Outcomes(values, np.full(batch.rows, np.nan) if label is None else label, matrix)
+    return Outcomes(values, np.broadcast_to(np.nan, batch.rows) if label is None else label, matrix)
 
 
 def delays(timestamp: Ints, label_time: Ints) -> Floats:
@@ -217,7 +217,7 @@ def _of_use(model: Model) -> list[str]:
 
 def _versions(model: Model, table: pa.Table) -> CategoryColumn:
     if isinstance(model.version, str):
-        return CategoryColumn((model.version,), np.zeros(len(table), np.int64))
+        return CategoryColumn((model.version,), np.broadcast_to(np.int64(0), len(table)))
     names, codes = categorical(table[model.version["column"]])
     if "" in names:
         return CategoryColumn(names, np.where(codes < 0, names.index(""), codes))
@@ -227,7 +227,7 @@ def _versions(model: Model, table: pa.Table) -> CategoryColumn:
 def labels_of(model: Model, schema: Schema, table: pa.Table, rejected: Counter[str]) -> tuple[Floats | None, Ints]:
     """Return labels (class index or value, NaN unknown; None: no such column) and when they became known."""
     columns = model.columns
-    known_at = np.full(len(table), NO_TIME, np.int64)
+    known_at = np.broadcast_to(np.int64(NO_TIME), len(table))
     if columns.label is None or columns.label not in table.column_names:
         return None, known_at
     if columns.label_timestamp in table.column_names:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,17 @@ from exporter.rows import CategoryColumn, NumericColumn, categorical, numeric
 from exporter.schema import Kind
 
 Column = NumericColumn | CategoryColumn
+
+
+class Pieces(NamedTuple):
+    """A column that is read as it is gone through, once. rows: of all of its parts, which are of one type."""
+
+    rows: int
+    parts: Iterable[pa.ChunkedArray]
+
+    def whole(self) -> pa.ChunkedArray:
+        """Return all parts."""
+        return pa.chunked_array([chunk for part in self.parts for chunk in part.chunks])
 
 
 class Unread(Mapping[str, Column]):
@@ -25,9 +37,12 @@ class Unread(Mapping[str, Column]):
         self._derived = derived
         self._names = frozenset(table.column_names)
 
-    def array(self, name: str) -> pa.ChunkedArray | None:
+    def pieces(self, name: str) -> Pieces | None:
         """Return a column as the table has it; None for a derived one, and one that it does not have."""
-        return self._table[name] if name in self._names and name not in self._derived else None
+        if name not in self._names or name in self._derived:
+            return None
+        parts = (self._table[name],) if isinstance(self._table, pa.Table) else self._table.pieces(name)
+        return Pieces(len(self._table), parts)
 
     def only(self, kinds: Mapping[str, Kind]) -> Unread:
         """Return some of the columns."""

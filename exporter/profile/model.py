@@ -6,10 +6,12 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from exporter.business.columns import Columns, read
 from exporter.performance.calibrators import Calibrators
@@ -23,7 +25,14 @@ from exporter.profile.kpi import KpiBins
 from exporter.profile.labelled import Labelled, count_classes
 from exporter.profile.numeric import NumericBins
 from exporter.profile.outcome import ClassBins, Outcomes, RegressionBins
-from exporter.profile.plain import bins_from_plain, bins_to_plain, estimator_from_plain, estimator_to_plain
+from exporter.profile.plain import (
+    Pack,
+    bins_from_plain,
+    bins_to_plain,
+    estimator_from_plain,
+    estimator_to_plain,
+    packed,
+)
 from exporter.profile.ranking import Answers, RankingBins
 from exporter.profile.serving import ErrorBins, LatencyBins
 from exporter.profile.tally import Cut, count_column, groups_of
@@ -122,24 +131,32 @@ class ModelBins:
         return placed + self._place_rest(batch)
 
     def count_rows(
-        self, batch: Batch, cuts: Sequence[Cut], more: Sequence[Placed] = (), labelled: Labelled | None = None
+        self,
+        batch: Batch,
+        cuts: Sequence[Cut],
+        more: Sequence[Placed] = (),
+        labelled: Labelled | None = None,
+        counted: Mapping[str, Counts] = MappingProxyType({}),
     ) -> list[list[Counts]]:
         """Count rows by groups, in several ways: what `place_rows`, `place_outcomes` and `gather` give.
 
-        more: what else to count of these rows. labelled: those whose label is known. Columns are counted one by one, on
-        all threads; what is not read yet is read there.
+        more: what else to count of these rows. labelled: those whose label is known. counted: parts that are counted
+        already, all rows as one group. Columns are counted one by one, on all threads; what is not read yet is read
+        there.
         """
         columns = self._columns(batch)
 
         def count(name: str) -> list[list[Counts]]:
+            if name in counted:
+                return [[counted[name]]]
             bins, column = columns[name]
             if isinstance(column, str):
-                array = batch.features.array(column) if isinstance(batch.features, Unread) else None
-                column = batch.features[column] if array is None else array
+                pieces = batch.features.pieces(column) if isinstance(batch.features, Unread) else None
+                return count_column(bins, batch.features[column] if pieces is None else pieces, cuts)
             return count_column(bins, column, cuts)
 
-        many = batch.rows * len(columns) >= WORTH_THREADS
-        counted = each(count, columns) if many else [count(name) for name in columns]
+        many = batch.rows * (len(columns) - len(counted)) >= WORTH_THREADS
+        found_of = each(count, columns) if many else [count(name) for name in columns]
         rest = [*self._place_rest(batch), *more]
         if labelled is not None and len(labelled.row):
             rest += [part._replace(row=labelled.row[part.row]) for part in self._place_labels(labelled.outcomes)]
@@ -150,7 +167,7 @@ class ModelBins:
             if labelled is not None and isinstance(self.outcomes, ClassBins):
                 for own, counts in self._count_classes(self.outcomes, labelled, group):
                     others[own] = add(others[own], counts)
-            found.append(self._joined([one[number] for one in counted], list(columns), np.diff(cut.bounds), others))
+            found.append(self._joined([one[number] for one in found_of], list(columns), np.diff(cut.bounds), others))
         return found
 
     def _count_classes(self, bins: ClassBins, labelled: Labelled, group: Ints) -> Iterator[tuple[int, Counts]]:
@@ -162,12 +179,11 @@ class ModelBins:
 
     def _joined(self, counted: list[list[Counts]], names: list[str], rows: Ints, others: list[Counts]) -> list[Counts]:
         """Put each group's rows, columns and the rest together; the rest has its places behind all columns."""
-        starts = [self._starts[name] for name in names]
+        starts = [0, *(self._starts[name] for name in names), 0]
         found = []
         for number, other in enumerate(others):
             own = Counts(np.zeros(1, np.int64), rows[number : number + 1])
-            parts = [moved(one[number], start) for start, one in zip(starts, counted, strict=True)]
-            found.append(joined([own, *parts, other]))
+            found.append(joined([own, *(one[number] for one in counted), other], starts))
         return found
 
     def _columns(self, batch: Batch) -> dict[str, tuple[Bins, Column | str]]:
@@ -284,7 +300,14 @@ class ModelBins:
     @cached_property
     def hash(self) -> str:
         """Short SHA-256 of the bins."""
-        return hashlib.sha256(json.dumps(to_json(self)).encode()).hexdigest()[:16]
+        found = hashlib.sha256()
+
+        def digest(values: NDArray[Any]) -> int:
+            found.update(values.data)
+            return len(values)
+
+        found.update(json.dumps(to_json(self, digest)).encode())
+        return found.hexdigest()[:16]
 
 
 def _place(bins: Bins, column: Column) -> list[Placed]:
@@ -296,18 +319,18 @@ def _place(bins: Bins, column: Column) -> list[Placed]:
     raise TypeError(f"{type(column).__name__} does not fit {type(bins).__name__}")
 
 
-def to_json(bins: ModelBins) -> dict[str, Any]:
-    """Return plain values for the store; numbers come back to the last bit."""
+def to_json(bins: ModelBins, pack: Pack = packed) -> dict[str, Any]:
+    """Return plain values for the store; numbers come back to the last bit. pack: writes an array."""
     parts: dict[str, Any] = {"latency": bins.latency and bins.latency._asdict()}
     parts |= {"ranking": bins.ranking and bins.ranking._asdict()}
     parts |= {"weight": bins.weight and bins.weight._asdict()}
     parts |= {"errors": bins.errors and bins.errors._asdict(), "kpis": [kpi.to_plain(own) for own in bins.kpis]}
     found = {
-        "features": {name: bins_to_plain(own) for name, own in bins.features.items()},
-        "prediction": bins_to_plain(bins.prediction),
-        "scores": [bins_to_plain(own) for own in bins.scores],
-        "label": bins_to_plain(bins.label),
-        "outcomes": bins_to_plain(bins.outcomes),
+        "features": {name: bins_to_plain(own, pack) for name, own in bins.features.items()},
+        "prediction": bins_to_plain(bins.prediction, pack),
+        "scores": [bins_to_plain(own, pack) for own in bins.scores],
+        "label": bins_to_plain(bins.label, pack),
+        "outcomes": bins_to_plain(bins.outcomes, pack),
         **{name: own for name, own in parts.items() if own},
     }
     return found | ({"estimator": estimator_to_plain(bins.estimator)} if bins.estimator else {})

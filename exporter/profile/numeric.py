@@ -143,17 +143,36 @@ def fit(values: Floats, most: int) -> NumericBins:
 
     Knots are all distinct values where there are at most `most`, else that many quantiles, and the deciles.
     """
-    if not len(values):
+    return fit_sorted(np.sort(values + 0.0), most)  # -0.0 is 0.0, whichever comes first
+
+
+def fit_sorted(ordered: Floats, most: int) -> NumericBins:
+    """Fix the bins as `fit` does on increasing values, none of them -0.0."""
+    if not len(ordered):
         raise ValueError("no valid value in the reference")
-    ordered = np.sort(values + 0.0)  # -0.0 is 0.0, whichever comes first
-    distinct = ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])]
-    deciles = np.quantile(ordered, np.linspace(0, 1, 11))
+    distinct, tenths = _different(ordered), deciles(ordered)
     exact = len(distinct) <= most
     if not exact:
-        ranks = np.linspace(0, len(ordered) - 1, most).round().astype(np.int64)
-        distinct = ordered[ranks]
-    knots = np.unique(np.concatenate([distinct, deciles]))
-    return NumericBins(knots, _decile_starts(knots, deciles), exact, cut_spans(knots))
+        distinct = _different(ordered[np.linspace(0, len(ordered) - 1, most).round().astype(np.int64)])
+    lacking = np.unique(tenths[distinct[np.minimum(distinct.searchsorted(tenths), len(distinct) - 1)] != tenths])
+    knots = np.insert(distinct, distinct.searchsorted(lacking), lacking)
+    return NumericBins(knots, _decile_starts(knots, tenths), exact, cut_spans(knots))
+
+
+def _different(ordered: Floats) -> Floats:
+    """Return the distinct ones of increasing values."""
+    found: Floats = ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])]
+    return found
+
+
+def deciles(ordered: Floats) -> Floats:
+    """Return minimum, deciles and maximum of increasing values, to the last bit as `np.quantile`, which would sort."""
+    at = np.linspace(0, 1, 11) * (len(ordered) - 1)
+    below = np.floor(at).astype(np.int64)
+    low, high, part = ordered[below], ordered[np.minimum(below + 1, len(ordered) - 1)], at - below
+    with np.errstate(over="ignore", invalid="ignore"):
+        found: Floats = np.where(part < 0.5, low + (high - low) * part, high - (high - low) * (1 - part))
+    return found
 
 
 def cut_spans(knots: Floats) -> Ints:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from exporter.performance import calibrators, losses
 from exporter.performance.losses import Losses
@@ -13,23 +15,24 @@ from exporter.profile.categorical import CategoryBins
 from exporter.profile.estimate import Estimator
 from exporter.profile.numeric import NumericBins
 from exporter.profile.outcome import ClassBins, RegressionBins
-from exporter.rows import Floats, Ints
+
+Pack = Callable[[NDArray[Any]], Any]
 
 
-def bins_to_plain(bins: Any) -> Any:
-    """Return one column's bins, or none, as plain values."""
-    if bins is None:
-        return None
-    plain = {key: _packed(value) if isinstance(value, np.ndarray) else value for key, value in bins._asdict().items()}
-    if isinstance(bins, ClassBins):
-        plain["scores"] = [bins_to_plain(score) for score in bins.scores]
-    return {"kind": type(bins).__name__, **plain}
-
-
-def _packed(values: Floats | Ints) -> list[str]:
+def packed(values: NDArray[Any]) -> list[str]:
     """Return an array as text: its type, and its bytes."""
     kind = "<f8" if values.dtype.kind == "f" else "<i4"
-    return [kind, b64encode(values.astype(kind).tobytes()).decode()]
+    return [kind, b64encode(values.astype(kind, copy=False).data).decode()]
+
+
+def bins_to_plain(bins: Any, pack: Pack = packed) -> Any:
+    """Return one column's bins, or none, as plain values; pack: writes an array."""
+    if bins is None:
+        return None
+    plain = {key: pack(value) if isinstance(value, np.ndarray) else value for key, value in bins._asdict().items()}
+    if isinstance(bins, ClassBins):
+        plain["scores"] = [bins_to_plain(score, pack) for score in bins.scores]
+    return {"kind": type(bins).__name__, **plain}
 
 
 def _unpacked(plain: list[str]) -> Any:

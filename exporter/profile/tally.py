@@ -15,10 +15,22 @@ import numpy as np
 import pyarrow as pa
 
 from exporter.profile.categorical import CategoryBins
-from exporter.profile.columns import Column
-from exporter.profile.counts import ZERO, Counts, gather, keep_rows, sparse, whole_and_parts
-from exporter.profile.numeric import ROUNDED, NumericBins, place, positions, spans_of
-from exporter.rows import Bools, CategoryColumn, Floats, Ints, NumericColumn, coded, fill, is_number, numeric
+from exporter.profile.categorical import fit as fit_categories
+from exporter.profile.columns import Column, Pieces
+from exporter.profile.counts import ZERO, Counts, gather, joined, keep_rows, sparse, whole_and_parts
+from exporter.profile.numeric import ROUNDED, NumericBins, deciles, fit_sorted, place, positions, spans_of
+from exporter.rows import (
+    Bools,
+    CategoryColumn,
+    Floats,
+    Ints,
+    NumericColumn,
+    categorical,
+    coded,
+    fill,
+    is_number,
+    numeric,
+)
 
 _BLOCK = 32_768  # values whose positions are worked out at once: they stay in the processor's cache
 _FEW = 500  # rows a group below which all groups are counted together
@@ -71,23 +83,69 @@ def scratch(name: str, length: int) -> Floats:
 def count_numbers(bins: NumericBins, values: Floats, invalid: int = 0) -> Counts:
     """Count values, NaN missing and infinite ones invalid; they are sorted in place. invalid: more such rows."""
     values.sort()
+    first, last, _ = _finite(values)
+    own = values[first:last]
+    cells, sums = (_by_rows if 4 * len(own) < len(bins.knots) else _by_knots)(bins, own) if len(own) else (ZERO, ZERO)
+    return _with_rest(bins, values, cells, sums, invalid)
+
+
+def _with_rest(bins: NumericBins, values: Floats, cells: Counts, sums: Counts, invalid: int = 0) -> Counts:
+    """Add to the counts of increasing values those that are in no cell, and the excess beyond the knots."""
+    first, last, known = _finite(values)
+    own = values[first:last]
+    missing = Counts(bins.missing + np.arange(2), np.array([len(values) - known, invalid + first + known - last]))
+    beyond = Counts(bins.tails + np.arange(4), _beyond(bins, own))
+    return joined([cells, *(_used(part) for part in (missing, sums, beyond))])
+
+
+def _finite(values: Floats) -> tuple[int, int, int]:
+    """Return where finite ones of increasing values start and end, and where NaN starts."""
     first = int(values.searchsorted(-np.inf, "right")) if len(values) and values[0] == -np.inf else 0
     known = int(values.searchsorted(np.nan)) if len(values) and np.isnan(values[-1]) else len(values)
     last = int(values.searchsorted(np.inf)) if known and values[known - 1] == np.inf else known
+    return first, last, known
+
+
+def _used(counts: Counts) -> Counts:
+    """Leave out places without anything."""
+    used = counts.amount != 0
+    return Counts(counts.place[used], counts.amount[used])
+
+
+def learn_numbers(array: pa.ChunkedArray, most: int) -> tuple[NumericBins, Counts]:
+    """Fix the bins on a column of numbers, as `numeric.fit`, and count it; it is sorted once for both.
+
+    Raises ValueError where it has no value.
+    """
+    values, invalid = scratch("values", len(array)), 0
+    if is_number(array.type):
+        fill(array, values)
+    else:
+        column = numeric(array)
+        values = column.values[column.valid]
+        invalid = len(array) - len(values)
+    np.add(values, 0.0, out=values)  # -0.0 is 0.0, whichever comes first
+    values.sort()
+    first, last, _ = _finite(values)
     own = values[first:last]
-    cells, sums = (_by_rows if 4 * len(own) < len(bins.knots) else _by_knots)(bins, own) if len(own) else (ZERO, ZERO)
-    apart = np.array([len(values) - known, invalid + first + known - last])
-    place = np.concatenate([cells.place, [bins.missing, bins.invalid], sums.place, bins.tails + np.arange(4)])
-    amount = np.concatenate([cells.amount, apart, sums.amount, _beyond(bins, own)])
-    used = amount != 0
-    return Counts(place[used], amount[used])
+    bins = fit_sorted(own, most)
+    cells, sums = (_by_runs(bins, own), ZERO) if bins.exact else _by_knots(bins, own)
+    return bins, _with_rest(bins, values, cells, sums, invalid)
+
+
+def learn_categories(array: pa.ChunkedArray) -> tuple[CategoryBins, Counts]:
+    """Fix the bins on a column of categories, as `categorical.fit`, and count it."""
+    column = categorical(array)
+    bins = fit_categories(column.names, column.codes)
+    names, codes = _coded(column)
+    return bins, count_categories(bins, names, np.bincount(codes, minlength=len(names)))
 
 
 def _by_knots(bins: NumericBins, own: Floats) -> tuple[Counts, Counts]:
     """Count increasing values by searching the knots in them: cells, and sums of the positions by place."""
     knots = bins.knots
-    cells, left = sorted_cells(knots, own)
-    counted = sparse(cells)
+    left, at, rows_at = _found(knots, own)
+    counted = sparse(_cells(left, at, rows_at, len(own), scratch("cells", 2 * len(knots) + 1).view(np.int64)))
     if not len(bins.spans):
         return counted, ZERO
     bounds = np.append(left[bins.spans], left[-1])
@@ -101,24 +159,47 @@ def _by_knots(bins: NumericBins, own: Floats) -> tuple[Counts, Counts]:
         parts = positions(own[start:end], low, scale, scratch("positions", end - start))
         total[some] += np.add.reduceat(parts, np.cumsum(rows[some]) - rows[some])
     total -= np.diff(bounds) * ROUNDED  # both sums may have gone around 2**64; their difference is right
-    at = np.flatnonzero(cells[1:-2:2])  # rows at a knot have no position
+    inner = at < len(knots) - 1
+    at, rows_at = at[inner], rows_at[inner]  # rows at a knot have no position; those at the last were not added
     span = np.searchsorted(bins.spans, at, side="right") - 1
-    parts = (positions(knots[at], spans.low[span], spans.scale[span]) - ROUNDED) * cells[2 * at + 1]
+    parts = (positions(knots[at], spans.low[span], spans.scale[span]) - ROUNDED) * rows_at
     np.subtract.at(total, span, parts)
     return counted, Counts(bins.inner + np.arange(len(total)), total)
 
 
 def sorted_cells(knots: Floats, own: Floats) -> tuple[Ints, Ints]:
     """Return the rows per cell of increasing values, at least one, and how many are below each knot."""
+    left, at, rows_at = _found(knots, own)
+    return _cells(left, at, rows_at, len(own), np.empty(2 * len(knots) + 1, np.int64)), left
+
+
+def _found(knots: Floats, own: Floats) -> tuple[Ints, Ints, Ints]:
+    """Return how many increasing values are below each knot; the knots that some are at, and how many are."""
     left = own.searchsorted(knots)
-    found = np.flatnonzero(own[np.minimum(left, len(own) - 1)] == knots)
-    right = left.copy()
-    right[found] = own.searchsorted(knots[found], "right")
-    cells = np.empty(2 * len(knots) + 1, np.int64)
-    cells[1::2] = right - left
-    cells[0], cells[-1] = left[0], len(own) - right[-1]
-    cells[2:-1:2] = left[1:] - right[:-1]
-    return cells, left
+    upto = int(left.searchsorted(len(own)))  # knots from here on are above all values
+    at = np.flatnonzero(own[left[:upto]] == knots[:upto])
+    return left, at, own.searchsorted(knots[at], "right") - left[at]
+
+
+def _cells(left: Ints, at: Ints, rows_at: Ints, rows: int, cells: Ints) -> Ints:
+    """Fill in the rows per cell: left are below each knot, rows_at are at the knots `at`."""
+    cells[1::2] = 0
+    cells[0], cells[-1] = left[0], rows - left[-1]
+    np.subtract(left[1:], left[:-1], out=cells[2:-1:2])
+    cells[2 * at + 1] = rows_at
+    cells[2 * at + 2] -= rows_at
+    return cells
+
+
+def _by_runs(bins: NumericBins, own: Floats) -> Counts:
+    """Count increasing values that the bins were fitted on, each of them a knot; the other knots are deciles."""
+    starts = np.flatnonzero(np.concatenate([[True], own[1:] != own[:-1]]))
+    amount = np.diff(starts, append=len(own))
+    used = np.ones(len(bins.knots), np.bool_)
+    if len(starts) < len(used):
+        found = own[np.minimum(own.searchsorted(between := deciles(own)), len(own) - 1)]
+        used[bins.knots.searchsorted(between[found != between])] = False
+    return Counts(2 * np.flatnonzero(used) + 1, amount)
 
 
 def _by_rows(bins: NumericBins, own: Floats) -> tuple[Counts, Counts]:
@@ -170,9 +251,7 @@ def groups_of(cut: Cut, rows: int) -> Ints:
     return found
 
 
-def count_column(
-    bins: NumericBins | CategoryBins, column: Column | pa.ChunkedArray, cuts: Sequence[Cut]
-) -> list[list[Counts]]:
+def count_column(bins: NumericBins | CategoryBins, column: Column | Pieces, cuts: Sequence[Cut]) -> list[list[Counts]]:
     """Count one column's rows by groups, for each cut; places are the column's own.
 
     Raises TypeError where a column does not fit its bins.
@@ -180,22 +259,30 @@ def count_column(
     if isinstance(bins, CategoryBins):
         names, codes = _coded(column)
         return [_categories(bins, names, codes, cut) for cut in cuts]
-    own: NumericColumn | None = None
-    if isinstance(column, pa.ChunkedArray) and is_number(column.type):
-        values = scratch("values", len(column))
-        fill(column, values)
-    else:
-        typed = numeric(column) if isinstance(column, pa.ChunkedArray) else column
-        if not isinstance(typed, NumericColumn):
-            raise TypeError(f"{type(typed).__name__} does not fit {type(bins).__name__}")
-        own, values = typed, typed.values
-    return [_numbers(bins, values, own, cut, last=own is None and len(cuts) == 1) for cut in cuts]
+    read = _read_numbers(column) if isinstance(column, Pieces) else column
+    if isinstance(read, CategoryColumn):
+        raise TypeError(f"{type(read).__name__} does not fit {type(bins).__name__}")
+    if isinstance(read, NumericColumn):
+        return [_numbers(bins, read.values, read, cut, last=False) for cut in cuts]
+    return [_numbers(bins, read, None, cut, last=len(cuts) == 1) for cut in cuts]
 
 
-def _coded(column: Column | pa.ChunkedArray) -> tuple[list[str | None], Ints]:
+def _read_numbers(column: Pieces) -> Floats | NumericColumn:
+    """Return the values of a column of numbers, in this thread's own memory, or a column of another type as numbers."""
+    values, end = scratch("values", column.rows), 0
+    parts = iter(column.parts)
+    for part in parts:
+        if not is_number(part.type):
+            return numeric(pa.chunked_array([chunk for one in (part, *parts) for chunk in one.chunks]))
+        fill(part, values[end : end + len(part)])
+        end += len(part)
+    return values
+
+
+def _coded(column: Column | Pieces) -> tuple[list[str | None], Ints]:
     """Return names and codes; the last name is for what is missing."""
-    if isinstance(column, pa.ChunkedArray):
-        names, codes = coded(column)
+    if isinstance(column, Pieces):
+        names, codes = coded(column.whole())
         return [*names, None], codes
     if not isinstance(column, CategoryColumn):
         raise TypeError(f"{type(column).__name__} does not fit {CategoryBins.__name__}")

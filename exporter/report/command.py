@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from exporter.config import load, model_named
-
 TEXT = "write the monitoring report of a model, with its recommendations"
 FORMATS = ("html", "markdown", "json")
 
@@ -28,6 +26,7 @@ def arguments(parser: Any, moment: Callable[[str], float]) -> None:
 
 def work(arguments: Any) -> int:
     """Write the report; exit code 1 where a task failed, and then the report says so."""
+    from exporter.config import load, model_named
     from exporter.report import render
     from exporter.report.build import build
     from exporter.report.evaluation import facts, replayed

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from exporter import arrow
 from exporter.rows import Bools
 
-_FEW = 500_000
+_FEW = 500_000  # values that are read at once, in less time than column by column
+_AT_ONCE = 131_072  # rows of a column that are read together
 Table = Any  # a pyarrow.Table, or what is read as one
 
 
@@ -31,17 +32,24 @@ class File:
         self._readers = threading.local()
         first = pq.ParquetFile(self._source)
         self.metadata = first.metadata
-        self.names = first.schema_arrow.names
-        self._texts = [field.name for field in first.schema_arrow if encoded and pa.types.is_string(field.type)]
+        self.schema = first.schema_arrow
+        self._texts = [field.name for field in self.schema if encoded and pa.types.is_string(field.type)]
 
-    def read(self, groups: list[int], name: str) -> pa.ChunkedArray:
-        """Return one column of some row groups."""
-        return self._reader().read_row_groups(groups, columns=[name], use_threads=False).column(name)
+    def read(self, groups: list[int], name: str) -> Iterator[pa.ChunkedArray]:
+        """Read one column of some row groups, a few at a time: so little memory is used, and that again and again."""
+        some: list[int] = []
+        rows = 0
+        for group in groups:
+            some.append(group)
+            rows += self.metadata.row_group(group).num_rows
+            if rows >= _AT_ONCE or group == groups[-1]:
+                yield self._reader().read_row_groups(some, columns=[name], use_threads=False).column(name)
+                some, rows = [], 0
 
     def _reader(self) -> pq.ParquetFile:
         if not hasattr(self._readers, "own"):
             texts = {"read_dictionary": self._texts}
-            self._readers.own = pq.ParquetFile(self._source, metadata=self.metadata, **texts)
+            self._readers.own = pq.ParquetFile(self._source, metadata=self.metadata, pre_buffer=False, **texts)
         return self._readers.own
 
     def pieces(self, most: int) -> Iterator[Table]:
@@ -69,7 +77,7 @@ class File:
         """Return row groups to be read as needed; few values at once, which takes less time than column by column."""
         return (
             self._reader().read_row_groups(groups, use_threads=False)
-            if rows * len(self.names) < _FEW
+            if rows * len(self.schema) < _FEW
             else Rows(self, groups, rows)
         )
 
@@ -82,18 +90,26 @@ class Rows:
         self._groups = groups
         self._rows = rows
         self._kept = kept
-        self.column_names: list[str] = file.names
+        self.schema: pa.Schema = file.schema  # text that comes as dictionaries is text here
+        self.column_names: list[str] = file.schema.names
 
     def __len__(self) -> int:
         return self._rows if self._kept is None else int(self._kept.sum())
 
-    def __getitem__(self, name: str) -> pa.ChunkedArray:
-        """Read a column; raises Unreadable."""
+    def pieces(self, name: str) -> Iterator[pa.ChunkedArray]:
+        """Read a column piece by piece; raises Unreadable."""
+        start = 0
         try:
-            found = self._file.read(self._groups, name)
+            for found in self._file.read(self._groups, name):
+                end = start + len(found)
+                yield found if self._kept is None else found.filter(arrow.mask(self._kept[start:end]))
+                start = end
         except (OSError, pa.ArrowException) as error:
             raise Unreadable((str(error).splitlines() or [type(error).__name__])[0]) from error
-        return found if self._kept is None else found.filter(arrow.mask(self._kept))
+
+    def __getitem__(self, name: str) -> pa.ChunkedArray:
+        """Read a column; raises Unreadable."""
+        return pa.chunked_array([chunk for piece in self.pieces(name) for chunk in piece.chunks])
 
     def filter(self, kept: pa.Array) -> Rows:
         """Return some of the rows."""

@@ -11,6 +11,7 @@ import pyarrow as pa
 from exporter.drift.ranks import kolmogorov_smirnov_p
 from exporter.drift.univariate import METHODS
 from exporter.profile import numeric
+from exporter.profile.columns import Pieces
 from exporter.profile.counts import Counts, add_into, decode, encode
 from exporter.profile.numeric import NumericBins
 from exporter.profile.tally import Cut, count_column
@@ -43,7 +44,9 @@ def sorting() -> float:
 
 def counted(bins: NumericBins, rows: np.ndarray) -> Counts:
     """Count rows as the ledger does."""
-    return count_column(bins, pa.chunked_array([rows]), [Cut(None, np.array([0, len(rows)]))])[0][0]
+    return count_column(bins, Pieces(len(rows), [pa.chunked_array([rows])]), [Cut(None, np.array([0, len(rows)]))])[0][
+        0
+    ]
 
 
 def test_counting_a_column_costs_a_few_sorts() -> None:

@@ -14,7 +14,7 @@ from scipy.stats import ks_2samp
 
 from exporter.drift.ranks import kolmogorov_smirnov
 from exporter.profile import categorical, numeric
-from exporter.profile.columns import Unread
+from exporter.profile.columns import Pieces, Unread
 from exporter.profile.counts import Counts, add_into, gather, keep_rows
 from exporter.profile.labelled import count_classes
 from exporter.profile.model import Batch, ModelBins
@@ -33,6 +33,11 @@ columns = st.lists(few | st.floats(-1e6, 1e6), min_size=1, max_size=60)
 
 def same(found: list[Counts], expected: list[Counts]) -> bool:
     return [tuple(map(list, one)) for one in found] == [tuple(map(list, one)) for one in expected]
+
+
+def pieces(array: pa.ChunkedArray) -> Pieces:
+    """Return a column as it is read: a part a chunk."""
+    return Pieces(len(array), (pa.chunked_array([chunk]) for chunk in array.chunks))
 
 
 def whole(rows: int) -> Cut:
@@ -56,7 +61,10 @@ def test_numbers_are_counted_as_they_are_placed(reference, values, most, data):
     read = pa.chunked_array(
         [pa.array(part, from_pandas=data.draw(st.booleans())) for part in np.array_split(values, 3)]
     )
-    for given_as in (read, column):  # two cuts: what the first does with the values must not be seen by the second
+    for given_as in (
+        pieces(read),
+        column,
+    ):  # two cuts: what the first does with the values must not be seen by the second
         found = count_column(bins, given_as, [own, own])
         assert same(found[0], expected)
         assert same(found[1], expected)
@@ -80,7 +88,7 @@ def test_long_columns_are_counted_as_they_are_placed(rows, most, kind):
         placed = numeric.place(bins, values, np.isfinite(values))
         expected = gather(placed, groups_of(own, rows), groups, bins.size)
         assert len(keys) == groups
-        assert same(count_column(bins, pa.chunked_array([values]), [own])[0], expected)
+        assert same(count_column(bins, pieces(pa.chunked_array([values])), [own])[0], expected)
 
 
 def test_rows_that_do_not_count_in_a_column_are_left_out():
@@ -113,7 +121,7 @@ def test_categories_are_counted_as_they_are_placed(reference, values, encoded, d
     expected = gather(placed, group, own.groups, bins.size)
     parts = pa.chunked_array([column.chunk(0)[: len(values) // 2], column.chunk(0)[len(values) // 2 :]])
     read = pa.chunked_array([one.dictionary_encode() for one in parts.chunks]) if encoded else parts
-    assert same(count_column(bins, read, [own])[0], expected)
+    assert same(count_column(bins, pieces(read), [own])[0], expected)
     assert same(count_column(bins, typed, [own])[0], expected)
 
 
@@ -132,7 +140,7 @@ def test_ks_is_scipys_where_every_value_of_the_reference_is_a_knot(reference, wi
     samples = []
     for values in (reference, window):
         vector = np.zeros(bins.size, np.int64)
-        add_into(vector, count_column(bins, chunked(np.array(values)), [whole(len(values))])[0][0])
+        add_into(vector, count_column(bins, pieces(chunked(np.array(values))), [whole(len(values))])[0][0])
         assert (vector == numeric_vector(bins, values)).all()
         samples.append(numeric.sample(bins, vector))
     assert kolmogorov_smirnov(*samples) == pytest.approx(
