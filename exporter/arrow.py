@@ -12,6 +12,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 
+# Arrow's own pools keep tens of MiB that were freed; the system's gives them to NumPy next.
+pa.set_memory_pool(pa.system_memory_pool())
+
+
 def one(array: pa.ChunkedArray) -> pa.Array:
     """Return a chunked array in one piece."""
     if array.num_chunks == 1:

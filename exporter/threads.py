@@ -10,11 +10,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
 
-import numpy as np
-
 _ONE_AT_A_TIME = threading.Lock()
 _MOST = 16
-_KEPT = 2**25 - 2**16  # bytes, just below the largest that glibc adapts to; memory touched for the first time is slow
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -29,7 +26,6 @@ def each(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    np.empty(_KEPT // 8)  # freed at once: from then on glibc keeps freed memory of this size, instead of asking anew
     return ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), _MOST), thread_name_prefix="count")
 
 
