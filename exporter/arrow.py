@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-
 # Arrow's own pools keep tens of MiB that were freed; the system's gives them to NumPy next.
 pa.set_memory_pool(pa.system_memory_pool())
 

@@ -24,6 +24,8 @@ from exporter.profile.numeric import NumericBins
 from exporter.profile.outcome import ClassBins, RegressionBins
 from exporter.rows import Ints
 
+_MANY_CELLS = 2**15
+
 
 class Part(NamedTuple):
     """One column's bins, and its counts of reference and window."""
@@ -32,6 +34,13 @@ class Part(NamedTuple):
     raw: tuple[Ints, Ints]
     reference: Sample
     current: Sample
+
+    def settle(self) -> None:
+        """Of very many cells keep what is told of them, and nothing as long as they are: it can be worked out again."""
+        if len(self.current.cells) > _MANY_CELLS and isinstance(self.bins, NumericBins):
+            self.reference.settle()
+            self.current.settle()
+            self.bins.settle()
 
 
 def bins_of(bins: ModelBins) -> dict[str, Bins]:
@@ -152,9 +161,13 @@ def columns(reference: Columns, current: Columns, failed: dict[str, str]) -> dic
     parts = {}
     for name in reference.names:
         try:
-            before, now = reference[name], current[name]
+            parts[name] = part(reference, current, name)
         except (ArithmeticError, ValueError, IndexError) as error:
             failed[name] = f"{type(error).__name__}: {error}"
-            continue
-        parts[name] = Part(before.bins, (before.raw, now.raw), before.sample, now.sample)
     return parts
+
+
+def part(reference: Columns, current: Columns, name: str) -> Part:
+    """Return one judged column."""
+    before, now = reference[name], current[name]
+    return Part(before.bins, (before.raw, now.raw), before.sample, now.sample)

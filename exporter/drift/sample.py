@@ -63,6 +63,13 @@ class Sample:
             same.__dict__["std"] = reference.std
         return same
 
+    def settle(self) -> None:
+        """Work out mean and quantiles, and forget what is as long as the cells."""
+        if self.rows:
+            _ = self.mean, self.quantiles
+        for name in ("cumulative", "at_knots", "at_gaps", "middle", "places", *(("sums",) if self.between else ())):
+            self.__dict__.pop(name, None)
+
     @cached_property
     def sums(self) -> Floats:
         """Sum of the values per cell."""

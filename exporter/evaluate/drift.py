@@ -13,14 +13,16 @@ from exporter.drift.settings import REFERENCE
 from exporter.drift.thresholds import Drift, adjusted, judge
 from exporter.evaluate.distributions import put_distribution, put_outputs
 from exporter.evaluate.views import Found, Slice, View, slices, with_mature_labels
-from exporter.parts import Columns, Part, columns
+from exporter.parts import Columns, Part, part
 from exporter.profile.numeric import NumericBins
 from exporter.readings import Readings
 from exporter.rows import canonical
 from exporter.schema import is_judged
 from exporter.segments import ALL
 from exporter.settings import Model
+from exporter.threads import each
 
+_WORTH_THREADS = 2_000_000  # places from which on the statistics let threads run side by side
 CERTAIN = 7.0  # rows to be expected so that a slice without any has vanished: less than one in 1,000 by chance
 
 
@@ -86,20 +88,30 @@ def _judge_slice(
     """
     fixed = own.segment == ALL and against == REFERENCE
     before = baseline.columns if fixed else Columns(baseline.bins, own.reference)
-    parts = columns(before, Columns(baseline.bins, own.current), failed)
-    learned = baseline.calibration(own.segment, against, view.window)
-    drifts = {}
-    for name, part in parts.items():
-        if not is_judged(model, baseline.schema, name.removeprefix("feature:"), view.window):
-            continue
+    now, learned = Columns(baseline.bins, own.current), baseline.calibration(own.segment, against, view.window)
+
+    def one(name: str) -> tuple[Part | None, Drift | None, str | None]:
+        """Return a column, its verdict, and why it has none; what was worked out of very many cells is not kept."""
+        found = verdict = None
         try:
-            pair = part if against == REFERENCE else _in_units_of(known[name], part)
-            one = _judge(model, name, pair, learned, against)
+            found = part(before, now, name)
+            if is_judged(model, baseline.schema, name.removeprefix("feature:"), view.window):
+                pair = found if against == REFERENCE else _in_units_of(known[name], found)
+                verdict = _judge(model, name, pair, learned, against)
+            found.settle()
         except (ArithmeticError, ValueError, LookupError) as error:
-            failed[name] = f"{type(error).__name__}: {error}"
-            continue
-        if one is not None:
-            drifts[name] = one
+            return found, None, f"{type(error).__name__}: {error}"
+        return found, verdict, None
+
+    names = list(before.names)
+    parts: dict[str, Part] = {}
+    drifts: dict[str, Drift] = {}
+    for name, (found, verdict, reason) in zip(
+        names, each(one, names) if baseline.bins.size > _WORTH_THREADS else map(one, names), strict=True
+    ):
+        parts |= {} if found is None else {name: found}
+        drifts |= {} if verdict is None else {name: verdict}
+        failed |= {} if reason is None else {name: reason}
     return Judged(parts, drifts)
 
 

@@ -85,6 +85,11 @@ class NumericBins(_NumericBins):
             low = after
         return tuple(names)
 
+    def settle(self) -> None:
+        """Forget what is as long as the knots and can be worked out again."""
+        for name in ("gaps", "offsets"):
+            self.__dict__.pop(name, None)
+
     @cached_property
     def gaps(self) -> Floats:
         """Width of each cell between two knots."""
