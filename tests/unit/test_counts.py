@@ -54,6 +54,24 @@ def test_addition_is_associative_and_commutative_and_zero_changes_nothing(a, b, 
     assert dense(add(a, b)) == [x + y for x, y in zip(dense(a), dense(b), strict=True)]
 
 
+@given(st.lists(st.dictionaries(st.integers(0, 10_000), amounts, max_size=8), max_size=4))
+def test_far_apart_places_are_added_as_a_dictionary_adds_them(parts):
+    expected: dict[int, int] = {}
+    for part in parts:
+        for place, amount in part.items():
+            expected[place] = expected.get(place, 0) + amount
+    found = add(
+        *(
+            Counts(np.array(sorted(part), np.int64), np.array([part[at] for at in sorted(part)], np.int64))
+            for part in parts
+        )
+    )
+    assert dict(zip(found.place.tolist(), found.amount.tolist(), strict=True)) == {
+        place: amount for place, amount in expected.items() if amount
+    }
+    assert found.place.tolist() == sorted(found.place.tolist())
+
+
 @given(sparse)
 def test_the_negative_takes_away_and_leaves_no_zeros_behind(a):
     assert same(add(a, negative(a)), ZERO)

@@ -175,3 +175,17 @@ def test_knots_beyond_a_probability_leave_what_is_within(values):
 def test_what_is_no_open_probability_has_no_beyond(values):
     bins = numeric.fit(np.array(values), 4096)
     assert numeric.beyond(bins).knots.tolist() == bins.knots.tolist()
+
+
+@given(
+    st.lists(
+        st.floats(-5, 5).map(lambda x: round(x, 1)) | st.floats(allow_nan=False, allow_infinity=False),
+        min_size=1,
+        max_size=60,
+    )
+)
+def test_deciles_are_numpys_quantiles_to_the_last_bit(values):
+    ordered = np.sort(np.array(values) + 0.0)
+    with np.errstate(all="ignore"):
+        expected = np.quantile(ordered, np.linspace(0, 1, 11))
+    assert np.array_equal(numeric.deciles(ordered), expected, equal_nan=True)

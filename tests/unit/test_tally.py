@@ -19,7 +19,7 @@ from exporter.profile.counts import Counts, add_into, gather, keep_rows
 from exporter.profile.labelled import count_classes
 from exporter.profile.model import Batch, ModelBins
 from exporter.profile.outcome import ClassBins, Outcomes, place_classes
-from exporter.profile.tally import Cut, count_column, cut, groups_of
+from exporter.profile.tally import Cut, count_column, cut, groups_of, learn_categories, learn_numbers
 from exporter.rows import NumericColumn
 from exporter.rows import categorical as read_categories
 from exporter.rows import numeric as read_numbers
@@ -178,8 +178,41 @@ def test_a_classifier_of_one_class_and_one_score_is_counted_as_it_is_placed(wron
         assert same(count_classes(bins, rows, whole(2_000)), expected)
 
 
-def test_a_file_is_counted_by_column_as_a_table_in_memory_is(tmp_path: Path):
-    """Row groups, nulls, categories, rows left out: read as they are counted, on all threads."""
+@given(
+    st.lists(few | odd | st.floats(-1e6, 1e6) | st.none(), min_size=1, max_size=80),
+    st.sampled_from([4, 16, 4096]),
+    st.sampled_from(["float64", "text", "whole"]),
+)
+def test_what_is_fitted_and_counted_at_once_is_what_is_fitted_and_then_counted(values, most, kind):
+    if kind == "whole":
+        values = [None if one is None or not abs(one) < 1e6 else int(one) for one in values]
+    array = pa.array([None if one is None else str(one) for one in values] if kind == "text" else values)
+    column = pa.chunked_array([array[:3], array[3:]])
+    typed = read_numbers(column)
+    valid = typed.values[typed.valid & ~np.isnan(typed.values)]
+    if not len(valid):
+        with pytest.raises(ValueError, match="no valid value"):
+            learn_numbers(column, most)
+        return
+    bins, counts = learn_numbers(column, most)
+    apart = numeric.fit(valid, most)
+    assert [np.asarray(one).tolist() for one in bins] == [np.asarray(one).tolist() for one in apart]
+    assert same([counts], count_column(apart, pieces(column), [whole(len(values))])[0])
+
+
+@given(texts.filter(any))
+def test_categories_are_fitted_and_counted_at_once_as_one_after_the_other(values):
+    column = chunked(values, pa.string())
+    typed = read_categories(column)
+    bins, counts = learn_categories(column)
+    assert bins == categorical.fit(typed.names, typed.codes)
+    assert same([counts], count_column(bins, typed, [whole(len(values))])[0])
+
+
+@pytest.mark.parametrize("at_once", [1, 10_000, 131_072])
+def test_a_file_is_counted_by_column_as_a_table_in_memory_is(tmp_path: Path, monkeypatch, at_once):
+    """Row groups, nulls, categories, rows left out: read as they are counted, on all threads, in pieces."""
+    monkeypatch.setattr(parquet, "_AT_ONCE", at_once)
     random = np.random.default_rng(5)
     rows = 30_000
     data = {f"x{i}": pa.array(random.normal(size=rows), mask=random.random(rows) < 0.01) for i in range(20)}
