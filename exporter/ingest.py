@@ -217,6 +217,7 @@ class Ingest:
             adopted = {"baseline": made.hash, "rows": len(table), "files": found, "version": self.version}
             kind = "baseline.adopted" if new else "baseline.relearned"  # new bins, or new thresholds on the same
             audit.append(tx, time.time(), kind, adopted, model.name, "exporter")
+        self._fingerprint = fingerprint
         for column, reason in made.schema.skipped.items():
             log.warning("model %s: column %s is not monitored: %s", model.name, column, reason)
         return self._use(made)

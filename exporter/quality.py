@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from weakref import WeakKeyDictionary
 
 from exporter.baseline import Baseline
 from exporter.evaluate.views import Found, View
@@ -15,6 +16,7 @@ from exporter.schema import origin, tells_missing
 from exporter.segments import ALL
 from exporter.settings import Bound, Model, Quality
 
+_KNOWN: WeakKeyDictionary[Baseline, dict[str, dict[str, float]]] = WeakKeyDictionary()  # by feature, as `shares`
 CHECKS = ("missing", "unseen", "out_of_range", "invalid")
 
 
@@ -34,6 +36,14 @@ def shares(bins: Bins, counts: Ints) -> dict[str, float]:
         outside = cells[0] + cells[-1]
         bad = {"missing": counts[bins.missing], "out_of_range": outside, "invalid": counts[bins.invalid]}
     return {check: int(count) / rows for check, count in bad.items()} if rows else {}
+
+
+def _of_reference(baseline: Baseline, name: str, bins: Bins) -> dict[str, float]:
+    """Return the shares in the reference, which never change: they are counted once a baseline."""
+    known = _KNOWN.setdefault(baseline, {})
+    if name not in known:
+        known[name] = shares(bins, baseline.bins.part(baseline.vector, f"feature:{name}"))
+    return known[name]
 
 
 def _out_of_range(shares: dict[str, float]) -> dict[str, float]:
@@ -75,7 +85,7 @@ def quality(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
         states[view.version, view.window] = "ok" if rows >= model.drift.min_rows else "insufficient"
         found = {}
         for name, bins in baseline.bins.features.items():
-            reference = shares(bins, baseline.bins.part(baseline.vector, f"feature:{name}"))
+            reference = _of_reference(baseline, name, bins)
             current = shares(bins, baseline.bins.part(view.vector, f"feature:{name}"))
             if not tells_missing(baseline.schema, name):
                 reference, current = _out_of_range(reference), _out_of_range(current)

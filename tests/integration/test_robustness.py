@@ -829,6 +829,30 @@ def test_store_that_fails_shows_as_stale(folder: Path, monkeypatch: pytest.Monke
         assert differing(lasting(fleet.run()), lasting(before)) == set()
 
 
+def test_what_the_store_holds_is_asked_again_after_a_failure(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it is known from run to run."""
+    write_config(folder, model("credit"))
+    asked: list[str] = []
+
+    def noted(name: str) -> None:
+        real = getattr(Transaction, name)
+        monkeypatch.setattr(Transaction, name, lambda *args: asked.append(name) or real(*args))
+
+    noted("positions")
+    noted("fingerprint")
+    with Fleet(folder / "model-exporter.yml") as fleet:
+        fleet.run()
+        assert set(asked) == {"positions", "fingerprint"}
+        asked.clear()
+        fleet.run()
+        assert asked == []
+        with broken(monkeypatch, Transaction, "due_labels", OSError):
+            assert failures(fleet.run(), "credit") == {("ingest", "compute"): 1}
+        assert asked == []
+        fleet.run()
+        assert set(asked) == {"positions", "fingerprint"}
+
+
 def test_store_that_fails_in_the_middle_loses_and_doubles_nothing(
     folder: Path, whole: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:

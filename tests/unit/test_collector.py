@@ -466,3 +466,25 @@ def test_a_raised_limit_brings_back_what_was_left_out() -> None:
     board.limit = 1000
     board.publish(loaded("b"))
     assert board.series == 124
+
+
+def test_some_families_are_replaced_and_the_others_stay() -> None:
+    """As when a task starts: the page says so, and nothing else of it changes."""
+    board, owner = Board(), ("m", "tasks")
+    first, second = Readings(), Readings()
+    for name in ("ingest", "drift"):
+        first.put("model_task_running", "m", name, value=0)
+        first.put("model_task_runs_total", "m", name, value=3)
+        second.put("model_task_running", "m", name, value=name == "drift")
+    board.publish({owner: first})
+    before, at = parsed(board), board.published
+    board.show(owner, second)
+    changed = {key: value for key, value in parsed(board).items() if before.get(key) != value}
+    assert [(name, dict(labels)["task"], value) for (name, labels), value in changed.items()] == [
+        ("model_task_running", "drift", 1.0)
+    ]
+    assert len(parsed(board)) == len(before) == board.series
+    assert board.published == at
+    board.publish({owner: Readings()})
+    assert parsed(board) == {}
+    assert board.series == 0

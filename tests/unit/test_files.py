@@ -391,3 +391,41 @@ def test_file_that_vanishes_meanwhile(tmp_path: Path, monkeypatch: pytest.Monkey
     read = Reader(tmp_path)
     assert read() == ROWS
     assert "No such file" in read.errors["gone.jsonl"]
+
+
+def test_files_that_lie_still_are_looked_at_in_turn(tmp_path: Path) -> None:
+    """Within ten calls each; one that has changed is then looked at in each call, for as long as it is not read."""
+    paths = [tmp_path / f"{number:02d}.parquet" for number in range(40)]
+    for path in paths:
+        write_parquet(path, ROWS)
+        os.utime(path, (AN_HOUR_AGO - 60, AN_HOUR_AGO - 60))
+    pattern, watch, seen = (f"{tmp_path}/*",), files.Watch(), dict[str, str]()
+    seen |= {chunk.path: chunk.position for chunk in files.read_new(pattern, seen, watch=watch)}
+    assert [*files.read_new(pattern, seen, watch=watch)] == []
+    turns = [watch.look(pattern, seen) for _ in range(10)]
+    assert sorted(path for turn in turns for path in turn) == sorted(map(str, paths))
+    assert max(map(len, turns)) < 40
+    write_parquet(paths[7], ROWS * 2)
+    found = [[*files.read_new(pattern, seen, watch=watch)] for _ in range(20)]
+    first = next(number for number, chunks in enumerate(found) if chunks)
+    assert first < 10
+    assert all([(chunk.path, chunk.changed) for chunk in own] == [(str(paths[7]), True)] for own in found[first:])
+
+
+def test_files_that_lie_still_are_read_again_where_they_are_not_known(tmp_path: Path) -> None:
+    """As after a new baseline: what lies still does so for what was known of it alone. And a new file is never late."""
+    for name in ("a", "b"):
+        write_parquet(tmp_path / name, ROWS)
+        os.utime(tmp_path / name, (AN_HOUR_AGO - 60, AN_HOUR_AGO - 60))
+    pattern, watch = (f"{tmp_path}/*",), files.Watch()
+    seen = {chunk.path: chunk.position for chunk in files.read_new(pattern, {}, watch=watch)}
+    for _ in range(12):
+        assert [*files.read_new(pattern, seen, watch=watch)] == []
+        assert watch.any
+    write_parquet(tmp_path / "c", ROWS)
+    assert [chunk.path for chunk in files.read_new(pattern, seen, watch=watch)] == [str(tmp_path / "c")]
+    assert len([*files.read_new(pattern, {}, watch=watch)]) == 3
+    for name in ("a", "b", "c"):
+        (tmp_path / name).unlink()
+    assert [*files.read_new(pattern, seen, watch=watch)] == []
+    assert not watch.any

@@ -14,6 +14,7 @@ from exporter.drift import ranks
 from exporter.drift.univariate import METHODS, Sample
 from exporter.profile import numeric
 from exporter.profile.counts import add_into, gather
+from tests.unit.helpers.profiles import numeric_samples
 
 A = [38.7, 41.5, 43.8, 44.5, 45.5, 46.0, 47.7, 58.0]
 B = [39.2, 39.3, 39.7, 41.4, 41.8, 42.9, 43.3, 45.8]
@@ -148,3 +149,42 @@ def test_default_effect_is_a_shift_of_three_tenths(method: str) -> None:
     own = METHODS[method]
     limit = own.threshold(own.warning, *both)
     assert 0.5 < own.score(*both) / limit < 1.5 or method in {"chi2", "g_test", "l_infinity"}
+
+
+@st.composite
+def counts(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cells of two samples: many or few, most of them empty, or none."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    size = draw(st.sampled_from([1, 3, 31, 32, 33, 64, 65, 700, 5_001]))
+    first, second = (rng.poisson(draw(st.sampled_from([0.02, 0.5, 40.0])), size) for _ in range(2))
+    first[rng.integers(size)] += 1
+    second[rng.integers(size)] += 1
+    return np.cumsum(first), np.cumsum(second)
+
+
+@given(counts())
+def test_the_widest_gap_is_that_of_all_places(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    """As whole numbers, though most places are not looked at."""
+    f, g = pair
+    n, m = int(f[-1]), int(g[-1])
+    assert ranks._widest(f, g, n, m) == int(np.abs(f * m - g * n).max())
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([16, 200, 4_096]), st.sampled_from([0.0, 0.4, -2.0, 50.0]))
+def test_distances_by_span_are_those_of_all_places(seed: int, most: int, move: float) -> None:
+    """Of spans of one cell and of many, of rows beyond the knots, of knots only, and with either side as reference."""
+    rng = np.random.default_rng(seed)
+    reference = rng.gamma(2.0, 1.0, rng.integers(2, 400)).round(int(rng.integers(0, 9)))
+    current = (rng.gamma(2.0, 1.0 + rng.random(), rng.integers(2, 400)) + move).round(int(rng.integers(0, 9)))
+    pair = numeric_samples(reference, current, most=most)
+    for one, other in (pair, pair[::-1]):
+        plain = [Sample(own.bins, own.cells, own.sums, own.knots) for own in (one, other)]
+        for method in ("wasserstein", "energy"):
+            score = METHODS[method].score(one, other)
+            assert score == pytest.approx(METHODS[method].score(*plain), rel=1e-7, abs=1e-7), method
+    for own in pair:
+        plain = Sample(own.bins, own.cells, own.sums, own.knots)
+        used = np.flatnonzero(own.cells)
+        assert [own.place(cell) for cell in used.tolist()] == pytest.approx(plain.places[used].tolist(), rel=1e-12)
+        assert own.mean == pytest.approx(plain.mean, rel=1e-12, abs=1e-12)
+        assert own.quantiles == pytest.approx(plain.quantiles, rel=1e-12)
