@@ -73,6 +73,9 @@ class Sample:
     @cached_property
     def sums(self) -> Floats:
         """Sum of the values per cell."""
+        return self._sums()
+
+    def _sums(self) -> Floats:
         assert self.between is not None
         own, sums = self.between, np.empty(len(self.cells))
         sums[1::2] = self.knots * self.cells[1::2]
@@ -157,8 +160,11 @@ class Sample:
     @cached_property
     def places(self) -> Floats:
         """Mean of the values per cell; NaN where a cell has none."""
+        return self._places(self.sums)
+
+    def _places(self, sums: Floats) -> Floats:
         with np.errstate(invalid="ignore", divide="ignore"):
-            means = np.where(self.cells > 0, self.sums / self.cells, np.nan)
+            means = np.where(self.cells > 0, sums / self.cells, np.nan)
         at_knots = np.arange(len(self.cells)) % 2 == 1
         means[at_knots] = np.where(self.cells[at_knots] > 0, self.knots, np.nan)
         return means
@@ -171,7 +177,8 @@ class Sample:
         used = self.cells > 0
         if used.sum() == 1:
             return 0.0
-        return float(np.sqrt(np.average((self.places[used] - self.mean) ** 2, weights=self.cells[used])))
+        places = self.places if self.between is None else self._places(self._sums())  # too large to be kept for this
+        return float(np.sqrt(np.average((places[used] - self.mean) ** 2, weights=self.cells[used])))
 
 
 def inverse_size(reference: Sample, current: Sample) -> float:

@@ -387,7 +387,7 @@ def test_file_that_vanishes_meanwhile(tmp_path: Path, monkeypatch: pytest.Monkey
     """Between the listing and the reading: told, and no other file suffers."""
     write_json(tmp_path / "a.jsonl", ROWS)
     found = files.paths((f"{tmp_path}/*",))
-    monkeypatch.setattr(files, "paths", lambda _: [str(tmp_path / "gone.jsonl"), *found])
+    monkeypatch.setattr(files.Watch, "look", lambda *_: [str(tmp_path / "gone.jsonl"), *found])
     read = Reader(tmp_path)
     assert read() == ROWS
     assert "No such file" in read.errors["gone.jsonl"]
