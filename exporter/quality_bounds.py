@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import special
 
 from exporter.calibrate import ALIKE, DAY, budget_parts, matrix, numbered, units_of, whole
 from exporter.drift.calibration import LEAST_UNITS
@@ -24,6 +23,7 @@ from exporter.profile.model import ModelBins
 from exporter.profile.numeric import NumericBins
 from exporter.rows import Floats, Ints
 from exporter.settings import Model
+from exporter.special import special
 
 EFFECT = 0.01  # smallest rise of a share that ever counts,
 RISE = 0.2  # or this part of the reference's own share, if that is more

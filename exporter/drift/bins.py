@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import special
 
 from exporter.drift.noise import Terms, absolute_limit, largest_limit, limit
 from exporter.drift.sample import Floats, Sample, inverse_size
+from exporter.special import special
 
 
 def _shares(current: Floats, reference: Floats, m: int, n: int) -> tuple[Floats, Floats]:

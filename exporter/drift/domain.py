@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from exporter.drift.features import Features, Floats, Ints, Result, Rows, ranked
+from exporter.special import special
 
 FOLDS = 5
 _MOST_CATEGORIES = 62  # commonest, told apart by the classifier; the rest is one more

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import special
+
+from exporter.special import special
 
 _FEW = 140  # rows up to which scipy's own exact ways are fast, and approximations are not good enough
 _SOME = 2_000  # up to which the expansion is off by more than 1e-10 where the p-value is near 1

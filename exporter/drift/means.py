@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import special
 
 from exporter.drift.features import Features, Floats, Ints, Result, Rows, ranked
+from exporter.special import special
 
 _FARTHEST = 10.0  # standard deviations: one absurd value shall not decide a mean
 _CHANCE = 0.001

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from exporter.drift.sample import Floats, Ints, Sample
+from exporter.special import special
 
 Bools = NDArray[np.bool_]
 # One bin's part of a statistic: rows in the window, rows in the reference, all rows of the window, of the reference.

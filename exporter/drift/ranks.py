@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from exporter.drift.kolmogorov import survival
 from exporter.drift.sample import Floats, Ints, Sample, inverse_size
+from exporter.special import special
 
 Bools = NDArray[np.bool_]
 Size = Callable[[Any], Any]

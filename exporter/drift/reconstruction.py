@@ -6,9 +6,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
 
 from exporter.drift.features import Features, Floats, Ints, Result, Rows, ranked
+from exporter.special import special
 
 FOLDS = 5
 _VARIANCE = 0.65  # share of the variance in the kept components, as NannyML

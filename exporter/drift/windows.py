@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import scipy
 
 from exporter.drift.calibration import LEAST_UNITS
 from exporter.drift.pairs import Times
@@ -93,6 +92,8 @@ def _weeks(days: Ints, open_: Bools) -> Ints:
 
 def resampled(steps: int, days: Ints) -> Pairs | None:
     """Return resampled windows against all units but their own."""
+    from scipy import sparse  # learning alone needs it
+
     count = len(days)
     if count < max(LEAST_UNITS, 2 * steps):
         return None
@@ -100,11 +101,13 @@ def resampled(steps: int, days: Ints) -> Pairs | None:
     times = np.zeros((len(windows), count))
     np.add.at(times, (np.arange(len(windows))[:, None], windows), 1.0)
     different, which = np.unique(times, axis=0, return_inverse=True)
-    return Pairs(None, scipy.sparse.csr_array(different), which.ravel())
+    return Pairs(None, sparse.csr_array(different), which.ravel())
 
 
 def consecutive(steps: int, lag: int, count: int) -> Pairs | None:
     """Return windows as they were in time, against what was `lag` units before; runs of them where they are many."""
+    from scipy import sparse
+
     first = np.arange(lag, count - steps + 1)
     if len(first) < max(LEAST_UNITS, 4 * steps):
         return None
@@ -113,5 +116,5 @@ def consecutive(steps: int, lag: int, count: int) -> Pairs | None:
     ahead = np.arange(count) - first[:, None]
     window = (ahead >= 0) & (ahead < steps)
     baseline = (ahead >= -lag) & (ahead < steps - lag)
-    baselines, windows = (scipy.sparse.csr_array(part.astype(np.float64)) for part in (baseline, window))
+    baselines, windows = (sparse.csr_array(part.astype(np.float64)) for part in (baseline, window))
     return Pairs(baselines, windows, np.arange(len(first)))

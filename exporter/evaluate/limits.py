@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
 
 from exporter.baseline import Baseline
 from exporter.fields import Levels
@@ -15,6 +14,7 @@ from exporter.performance.intervals import Estimate
 from exporter.performance.metrics import SIGNED
 from exporter.readings import Readings
 from exporter.settings import Limit, Model
+from exporter.special import special
 
 DAY = 86_400
 LEAST_DAYS = 14

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from exporter.performance.metrics import METRICS
+from exporter.special import special
 
 Floats = NDArray[np.float64]
 SIGMAS = 1.959963984540054  # 95 % of a normal distribution lie within as many standard deviations

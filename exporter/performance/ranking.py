@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
 from exporter.performance.intervals import Estimate, bounded
+from exporter.special import special
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -153,7 +153,12 @@ def hit_rate(rows: Ranked, k: int) -> Floats:
     none, count = (rows.rows - rows.relevant).astype(np.float64), rows.rows.astype(np.float64)
     possible = taken <= none
     left = np.where(possible, none - taken, 0.0)
-    missed = gammaln(none + 1) - gammaln(left + 1) - gammaln(count + 1) + gammaln(count - taken + 1)
+    missed = (
+        special.gammaln(none + 1)
+        - special.gammaln(left + 1)
+        - special.gammaln(count + 1)
+        + special.gammaln(count - taken + 1)
+    )
     missed = np.where(possible, np.where((taken == 0) | (rows.relevant == 0), 0.0, missed), -np.inf)
     return -np.expm1(rows.total(missed))
 

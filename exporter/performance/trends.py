@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+
+from exporter.special import special
 
 Floats = NDArray[np.float64]
 _SIGNIFICANT = 1.645  # standard errors from which an autocorrelation counts, one-sided 5 %: as Hamed and Rao's 10 %

@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import urllib3
-
 from exporter.retrain.event import body, environment
 from exporter.retrain.secrets import SecretError, read_secret, secret_of
 from exporter.retrain.settings import Action, Http, header_lines
@@ -47,6 +45,8 @@ def backoff(attempt: int, random: float, retry_after: float | None = None) -> fl
 
 def call(http: Http, folder: Path, event: Mapping[str, Any], clock: Callable[[], float] = time.time) -> Result:
     """Send the event once, signed, with the run's id as the key by which a repeat is known."""
+    import urllib3  # not before there is something to send
+
     try:
         url = read_secret(folder, http.url_file).strip() if http.url_file is not None else str(http.url)
         headers = header_lines(read_secret(folder, http.headers_file)) if http.headers_file else dict(http.headers)
@@ -79,13 +79,16 @@ def call(http: Http, folder: Path, event: Mapping[str, Any], clock: Callable[[],
 
 def judged(http: Http, status: int, wait: str | None) -> Result:
     """Say what a status means; 3xx is refused, as a signed body goes to no other address than the configured one."""
+    from urllib3 import Retry
+    from urllib3.exceptions import InvalidHeader
+
     message = f"answered {status}"
     if 200 <= status < 300 or status in http.accept:
         return Result("accepted", message)
     if status in AGAIN or status >= 500:
         seconds = None
-        with contextlib.suppress(urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
-            seconds = urllib3.Retry().parse_retry_after(wait) if wait else None
+        with contextlib.suppress(InvalidHeader, ValueError, OverflowError):
+            seconds = Retry().parse_retry_after(wait) if wait else None
         return Result("again", message, seconds)
     return Result("refused", message)
 

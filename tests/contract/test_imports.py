@@ -13,7 +13,8 @@ PACKAGE = ROOT / "exporter"
 # From the ground up. A module imports from the floors below its own; on one floor nobody imports from a neighbour,
 # but for the parts of a profile, which are built of each other.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("", "duration", "logs", "threads", "shards", "runs", "catalogue.family", "arrow", "retrain", "audit"),
+    ("", "duration", "logs", "threads", "shards", "runs", "special", "catalogue.family", "arrow"),
+    ("retrain", "audit"),
     ("rows", "drift", "performance", "business"),
     ("examples",),
     (*(f"catalogue.{one}" for one in ("data", "drift", "performance", "retrain", "tasks", "value", "windows")),),

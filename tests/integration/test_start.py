@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SLOW = ("pandas", "scipy.stats", "sklearn")
+SLOW = ("pandas", "scipy", "sklearn", "urllib3")
 CONFIG = """
 models:
   - name: m
@@ -25,7 +25,7 @@ models:
 """
 
 
-def test_the_first_scrape_needs_no_pandas_scipy_stats_or_sklearn(tmp_path: Path) -> None:
+def test_the_first_scrape_needs_no_library_that_only_computing_needs(tmp_path: Path) -> None:
     """The model has no reference yet, so nothing is computed: what is imported is what serving needs."""
     (tmp_path / "c.yaml").write_text(CONFIG.replace("DIR", str(tmp_path)))
     with socket.socket() as free:
