@@ -33,7 +33,7 @@ from exporter.reference import fit
 from exporter.rows import SECOND, NumericColumn
 from exporter.schema import Schema, SchemaError, origin, tells_missing
 from exporter.settings import Model
-from exporter.sources import files
+from exporter.sources import files, whole
 
 Report = dict[str, Any]
 
@@ -47,7 +47,7 @@ def check(model: Model) -> tuple[Report, list[Wrong]]:
         "windows": {window.name: window.seconds for window in model.windows},
     }
     try:
-        baseline = fit(model, files.read_all(model.reference.files))
+        baseline = fit(model, whole.read(model.reference))
     except (OSError, ValueError, SchemaError) as error:
         return report, [Wrong(("reference",), str(error))]
     report["reference"] = {
@@ -125,17 +125,14 @@ def _estimate(baseline: Baseline) -> str:
 
 
 def _newest(model: Model, source: str, baseline: Baseline) -> tuple[pa.Table | None, str, list[Wrong]]:
-    """Read the last file of a source."""
+    """Read the last file of a source, or some rows of a cluster."""
     spec = getattr(model, source)
     if spec.push is not None:
         return None, "", []
-    paths = files.paths(spec.files)
-    if not paths:
-        return None, "", [Wrong((source,), f"no file matches {', '.join(spec.files)}")]
     try:
-        return files.read_all((paths[-1],), baseline.schema.text), paths[-1], []
+        return *whole.newest(spec, baseline.schema.text), []
     except (OSError, ValueError) as error:
-        return None, paths[-1], [Wrong((source,), str(error))]
+        return None, "", [Wrong((source,), str(error))]
 
 
 def _sample(path: str, rows: Log) -> Report:

@@ -17,7 +17,8 @@ from exporter.consistency import Place, conflicts
 from exporter.fields import Settings
 from exporter.mistakes import MISSING, Lines, Mistake, Wrong, explain, mend
 from exporter.retrain import secrets
-from exporter.settings import Config, Model, Source, Store
+from exporter.settings import Config, Model, Store
+from exporter.sources.settings import Source
 
 _ALTERNATIVES = ({"every", "cron"}, {"max", "increase"})
 _ROUNDS = 5

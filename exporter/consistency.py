@@ -27,7 +27,7 @@ class Conflict(NamedTuple):
 
 def conflicts(model: Model) -> list[Conflict]:
     """Return everything in a model's settings that cannot hold together."""
-    checks = (_windows, _pushed, _columns, _metrics, _business, _serving, _retrain)
+    checks = (_windows, _pushed, _in_a_cluster, _columns, _metrics, _business, _serving, _retrain)
     return [found for check in checks for found in check(model)]
 
 
@@ -102,6 +102,32 @@ def _pushed(model: Model) -> Iterator[Conflict]:
         if spec is not None and spec.push is not None and model.columns.id is None:
             sentence = "rows that are sent may come twice, and are told apart by their id: name columns.id"
             yield Conflict((source, "push"), sentence, (("columns", "id"),))
+
+
+def _in_a_cluster(model: Model) -> Iterator[Conflict]:
+    """Name what counts of a cluster cannot tell: there is no ledger of single rows."""
+    if model.labels is not None and model.labels.spark is not None:
+        sentence = "labels in a cluster are joined there: make them columns of predictions, with sql: SELECT ... JOIN"
+        yield Conflict(("labels",), f"{sentence}, and leave labels out")
+    if model.predictions.spark is None:
+        return
+    reads: tuple[Place, ...] = (("predictions",),)
+    if model.labels is not None and model.labels.spark is None:
+        sentence = "predictions in a cluster bring their labels as columns: join them there, with sql: SELECT ... JOIN"
+        yield Conflict(("labels",), f"{sentence}, and leave labels out", reads)
+    without = "which a spark source does not bring back"
+    if model.columns.group is not None:
+        yield Conflict(("columns", "group"), f"rankings need single rows, {without}: leave it out", reads)
+    if model.drift.multivariate:
+        sentence = f"whole rows are compared by samples, {without}: write multivariate: []"
+        yield Conflict(("drift", "multivariate"), sentence, reads)
+    for name, own in (model.columns.features or {}).items():
+        if own.type == "embedding":
+            sentence = f"vectors are compared by samples, {without}: name it in columns.ignore"
+            yield Conflict(("columns", "features", name), sentence, reads)
+    if model.lateness is not None:
+        sentence = "rows of a table have no order of arrival: leave lateness out, or filter late rows with sql"
+        yield Conflict(("lateness",), sentence, reads)
 
 
 def _metrics(model: Model) -> Iterator[Conflict]:

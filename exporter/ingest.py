@@ -16,6 +16,8 @@ import pyarrow as pa
 from exporter import ledger
 from exporter.baseline import Baseline, dump, learning_hash, restore, settings_hash
 from exporter.buckets import Deltas, merged
+from exporter.cluster.refresh import Job, Reach
+from exporter.cluster.refresh import read as cluster
 from exporter.evaluate.performance import bounds
 from exporter.evaluate.views import View, rows
 from exporter.ledger import Limits
@@ -24,11 +26,12 @@ from exporter.readings import Readings
 from exporter.reference import fit
 from exporter.rows import SECOND
 from exporter.schema import SchemaError
-from exporter.settings import Model, Source
-from exporter.sources import files, push
+from exporter.settings import Model
+from exporter.sources import files, push, whole
 from exporter.sources.files import Chunk, Unreadable
+from exporter.sources.settings import Source
 from exporter.store import Store, StoreError, Transaction, audit, rollup
-from exporter.tasks import SourceRecord, Task, TaskError
+from exporter.tasks import SourceRecord, Task, TaskError, warn_absent
 from exporter.windows import Frame, Windows, frames
 
 log = logging.getLogger("exporter.ingest")
@@ -94,7 +97,13 @@ class Ingest:
             late = self._late_limit(now)
             limits = Limits(now, bucket, now - self._retention, late, self._replay, self.model.timezone)
             for source, spec in _sources(self.model)[1:]:
-                self._read_source(baseline, source, spec, limits, over)
+                if spec.spark is not None:
+                    longest = max(frame.behind + frame.seconds for frame in self._frames)
+                    reach = Reach(now, limits.oldest, now - longest - bucket, over)
+                    job = Job(self.model, self._store, baseline, spec.spark, reach, self._windows.change)
+                    self.unread = cluster(job, self.sources[source], self._task)
+                else:
+                    self._read_source(baseline, source, spec, limits, over)
                 if self.unread:
                     return
             end = int(now) // bucket * bucket
@@ -184,14 +193,12 @@ class Ingest:
         if stored is not None and not stored.startswith(settings):
             stored = None
         try:
-            found = files.paths(model.reference.files)
-            if not found:
-                raise FileNotFoundError(f"no file matches {', '.join(model.reference.files)}")
-            fingerprint = f"{settings} {learning} {files.fingerprint(model.reference.files)}"
+            found = whole.parts(model.reference)
+            fingerprint = f"{settings} {learning} {whole.fingerprint(model.reference)}"
             if stored == fingerprint:
                 record.up, record.errors = True, {}
                 return self._use(self.baseline or self._stored())
-            table = files.read_reference(model.reference.files)
+            table = whole.read_reference(model.reference)
             made = fit(model, table)
         except (OSError, ValueError, SchemaError, Unreadable) as error:
             record.up, record.errors = False, {"reference": str(error)}
@@ -330,13 +337,7 @@ class Ingest:
             log_rows = read_log(model, baseline.schema, table, baseline.segments)
         except KeyError as error:
             raise TaskError("data", str(error.args[0])) from error
-        for column in log_rows.absent:
-            self._task.failures["data"] += 1
-            log.warning(
-                "model %s: column %s is missing in the log: all its values count as missing",
-                model.name,
-                column,
-            )
+        warn_absent(self._task, model.name, log_rows.absent)
         return ledger.add_log(tx, model.name, baseline, log_rows, limits)
 
 

@@ -17,6 +17,7 @@ from exporter.performance import ranking
 from exporter.performance.metrics import LOWER_IS_BETTER, METRICS
 from exporter.retrain.settings import Retrain
 from exporter.rows import canonical
+from exporter.sources.settings import Source
 
 Task = Literal["binary", "multiclass", "regression"]
 
@@ -132,35 +133,6 @@ class Columns(Settings):
     ignore: tuple[str, ...] = ()
     features: Annotated[dict[str, OneFeature] | None, BeforeValidator(_features)] = None
     timezone: Zone = "UTC"
-
-
-def _patterns(value: object) -> object:
-    if not isinstance(value, str | list | tuple):
-        raise ValueError(f"a path or pattern, or a list of them, is expected, not {value!r}")
-    return (value,) if isinstance(value, str) else value
-
-
-class Push(Settings):
-    """Rows are sent to the exporter; most_rows: how many may wait to be counted."""
-
-    most_rows: int = Field(default=1_000_000, ge=1)
-
-
-class Source(Settings):
-    """Where rows come from; one key."""
-
-    files: Annotated[tuple[str, ...], BeforeValidator(_patterns), Field(min_length=1)] = ()
-    push: Push | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one(cls, value: Any) -> Any:
-        given = set(value) if isinstance(value, dict) else set()
-        if later := sorted({"sql", "spark", "mlflow"} & given):
-            raise ValueError(f"source {later[0]} is not in this version: use files")
-        if isinstance(value, dict) and len({"files", "push"} & given) != 1 and not given - {"files", "push"}:
-            raise ValueError("give either files, a pattern or a list of them, or push: {}")
-        return value
 
 
 def _calibrated(value: object) -> object:

@@ -51,7 +51,7 @@ class Grid(NamedTuple):
 class Feed:
     """Gives a model's log step by step; cuts it in `folder` when it is asked for the first time.
 
-    Raises ValueError for a model whose rows are sent.
+    Raises ValueError for a model whose rows are sent, or stay in a cluster.
     """
 
     def __init__(self, model: Model, folder: Path, grid: Grid, oldest: float):
@@ -60,6 +60,8 @@ class Feed:
                 f"model {model.name}: its rows are sent, so there is no log to read again; the running service "
                 f"has its report at /models/{model.name}"
             )
+        if model.predictions.spark is not None:
+            raise ValueError(f"model {model.name}: its rows are in a cluster; the past is replayed of files only")
         self._model = model
         self._folder = folder
         self._grid = grid

@@ -22,7 +22,7 @@ from exporter.monitor import OPTIONAL, Monitor
 from exporter.readings import Readings
 from exporter.scheduler import interval
 from exporter.settings import Model, Retention
-from exporter.sources import files
+from exporter.sources import whole
 from exporter.store import Store
 
 log = logging.getLogger("exporter.backfill")
@@ -46,7 +46,7 @@ class Plan(NamedTuple):
         """Return what changes when the result could."""
         parts: list[Any] = [__version__, list(self.grid), sorted(self.labels.items()), sorted(self.without)]
         parts += [self.retention.model_dump_json(), [model.model_dump_json() for model in self.models]]
-        parts += [files.fingerprint(model.reference.files) for model in self.models]
+        parts += [whole.fingerprint(model.reference) for model in self.models]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

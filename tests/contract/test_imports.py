@@ -43,6 +43,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("drift.settings", "drift.windows", "performance.metrics", "drift.multivariate_calibration"),
     ("drift.verdicts", "performance.expected"),
     ("performance.verdicts",),
+    ("sources", "sources.settings"),
     ("settings",),
     ("consistency",),
     ("mistakes",),
@@ -73,16 +74,18 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("evaluate.drift", "evaluate.performance", "evaluate.multivariate", "evaluate.estimation"),
     ("quality", "evaluate.business", "evaluate.serving", "evaluate.history", "evaluate.trend"),
     ("sources.parquet",),
-    ("sources", "sources.files", "store.tables", "tasks", "exposition"),
-    ("collector", "store.statements"),
+    ("sources.files", "sources.spark", "store.tables", "tasks", "exposition"),
+    ("collector", "store.statements", "sources.whole"),
     ("store.rollup",),
     ("store.connect", "store.transaction", "windows"),
     ("store.audit",),
     ("store.retraining",),
     ("store", "store.lease"),
-    ("buckets",),
+    ("buckets", "store.replace"),
+    ("cluster", "cluster.worker"),
+    ("cluster.plan",),
     ("rankings",),
-    ("sources.push", "ledger", "retrain.desk", "config_audit", "election"),
+    ("sources.push", "ledger", "cluster.refresh", "retrain.desk", "config_audit", "election"),
     ("retrain.worker",),
     ("ingest", "days", "whole_rows", "inbox"),
     ("problems",),
@@ -116,16 +119,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 ROOMS = {
     "sqlalchemy": {
-        *(
-            "store",
-            "store.connect",
-            "store.lease",
-            "store.rollup",
-            "store.statements",
-            "store.tables",
-            "store.transaction",
-        ),
-        *("store.audit", "store.retraining"),
+        *("store", "store.audit", "store.connect", "store.lease", "store.replace", "store.retraining"),
+        *("store.rollup", "store.statements", "store.tables", "store.transaction"),
     },
     "flask": {
         "web.access",
@@ -145,6 +140,7 @@ ROOMS = {
     "yaml": {"alertmanager", "backfill.incidents", "config", "demo", "init.write", "mistakes"},
     "pydantic": {
         *("fields", "business.settings", "drift.settings", "retrain.settings", "settings", "config"),
+        "sources.settings",
         "web.config",
     },
     "sqlglot": {"business.expression"},
@@ -158,6 +154,8 @@ ROOMS = {
         "threads",
     },
     "threadpoolctl": {"threads"},
+    "pyspark": {"cluster.plan", "sources.spark"},
+    "py4j": {"sources.spark"},
 }
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 350, 60
 

@@ -1,0 +1,143 @@
+"""Which buckets have changed in a cluster -> their counts in the store, in the place of what was there."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from exporter.baseline import Baseline, dense
+from exporter.buckets import Deltas
+from exporter.cluster.plan import Facts, Rows
+from exporter.profile.counts import ZERO, Counts
+from exporter.rows import SECOND, local_days
+from exporter.segments import ALL
+from exporter.settings import Model
+from exporter.sources import spark
+from exporter.sources.settings import Spark
+from exporter.store import Store, Transaction
+from exporter.store.replace import differences, digest_name, forget_digests, replace_buckets
+from exporter.store.tables import Key
+
+log = logging.getLogger("exporter.cluster")
+SOURCE = "predictions"
+_AT_ONCE = 200  # buckets of one job and one transaction: their profiles are in memory together
+
+
+class Reach(NamedTuple):
+    """Unix seconds. oldest: where the retention begins; since: where the windows that are in force begin."""
+
+    now: float
+    oldest: float
+    since: float
+
+
+def refresh(
+    model: Model, store: Store, baseline: Baseline, spec: Spark, reach: Reach, apply: Callable[[Deltas], None]
+) -> tuple[int, list[str]]:
+    """Bring the buckets up to date; return how many rows are new, and which columns are absent.
+
+    A bucket is profiled once it is over, and again when its digest changes. apply: told of each change once it is
+    stored. Raises SparkError, TaskError; what was stored by then stays.
+    """
+    bucket = model.bucket_seconds
+    with store.transaction() as tx:
+        seen = {int(path): text for path, text in tx.positions(model.name, SOURCE).items()}
+    first = min(reach.since, max(seen)) if seen else reach.oldest
+    start, end = (int(at // bucket * bucket) for at in (max(first, reach.oldest), reach.now))
+    rows = Rows(model, baseline, spark.frame(spec), reach.now)
+    facts = rows.facts((start, end + bucket))
+    new = {at: _text(own) for at, own in facts.items() if at < end}
+    old = {at: json.loads(text)[0] for at, text in seen.items() if at >= start}
+    changed = sorted(at for at in {*new, *old} if new.get(at) != old.get(at))
+    taken = 0
+    for number in range(0, len(changed), _AT_ONCE):
+        some = changed[number : number + _AT_ONCE]
+        found = rows.profiles([at for at in some if at in facts]) if any(at in facts for at in some) else None
+        with store.transaction() as tx:
+            deltas, rose = _replace(tx, model, baseline, some, found, {at: facts.get(at, {}) for at in some}, seen)
+        apply(deltas)
+        taken += rose
+    newest: dict[str, int] = {}
+    for versions in facts.values():
+        for version, own in versions.items():
+            newest[version] = max(newest.get(version, 0), own.newest)
+    with store.transaction() as tx:
+        tx.raise_newest(model.name, newest)
+        forget_digests(tx, model.name, SOURCE, int(reach.oldest // bucket * bucket))
+    return taken, rows.absent if changed else []
+
+
+def _text(facts: Mapping[str, Facts]) -> list[list[object]]:
+    """Return facts as they are kept; the newest time adds nothing to the hashes."""
+    return [[version, *own[:-1]] for version, own in sorted(facts.items())]
+
+
+def _replace(
+    tx: Transaction,
+    model: Model,
+    baseline: Baseline,
+    starts: list[int],
+    found: pa.Table | None,
+    facts: Mapping[int, Mapping[str, Facts]],
+    seen: Mapping[int, str],
+) -> tuple[Deltas, int]:
+    """Store the new counts of some buckets; return what changes, and how many rows are new."""
+    columns = found.to_pydict() if found is not None else {}
+    keys: list[Key] = list(zip(*(columns.get(name, ()) for name in ("version", "segment", "start")), strict=True))
+    packed: dict[Key, bytes] = dict(zip(keys, columns.get("counts", ()), strict=True))
+    refused: dict[Key, int] = dict(zip(keys, columns.get("refused", ()), strict=True))
+    old, new = replace_buckets(tx, model.name, starts, packed)
+    taken = 0
+    kept: dict[int, int] = dict.fromkeys(starts, 0)
+    for key in {key for key in {*old, *new} if key[1] == ALL}:
+        rows, labels = _sizes(baseline, new.get(key, ZERO))
+        rows_before, labels_before = _sizes(baseline, old.get(key, ZERO))
+        kept[key[2]] += rows
+        taken += max(0, rows - rows_before)
+        rose = {("predictions", ""): rows - rows_before, ("labels", ""): labels - labels_before}
+        tx.count(model.name, key[0], {name: amount for name, amount in rose.items() if amount > 0})
+    for start in starts:
+        _note(
+            tx, model, start, facts[start], kept[start], sum(n for key, n in refused.items() if key[2] == start), seen
+        )
+    _mark_days(tx, model, [key for key in {*old, *new} if key[1] == ALL])
+    return differences(old, new), taken
+
+
+def _sizes(baseline: Baseline, counts: Counts) -> tuple[int, int]:
+    """Return how many rows, and how many with a label, were counted."""
+    vector = dense(baseline.bins, counts)
+    return int(vector[0]), baseline.bins.labelled_rows(vector)
+
+
+def _note(
+    tx: Transaction,
+    model: Model,
+    start: int,
+    facts: Mapping[str, Facts],
+    kept: int,
+    labels: int,
+    seen: Mapping[int, str],
+) -> None:
+    """Remember what a bucket is known by, and count what was left out of it since the last time."""
+    named, rows = sum(own.named for own in facts.values()), sum(own.rows for own in facts.values())
+    # Rows may have come between the digest and the profile: they are of the next time.
+    out = {"id": rows - named, "duplicate": max(0, named - kept), "label": labels}
+    before: dict[str, int] = json.loads(seen[start])[1] if start in seen else {}
+    risen = {("rejected", name): amount - before.get(name, 0) for name, amount in out.items()}
+    most = max(facts, key=lambda version: facts[version].rows, default="")
+    tx.count(model.name, most, {name: amount for name, amount in risen.items() if amount > 0})
+    tx.set_position(model.name, SOURCE, digest_name(start), json.dumps([_text(facts), out]))
+
+
+def _mark_days(tx: Transaction, model: Model, keys: Iterable[Key]) -> None:
+    """Note which local days change with the buckets."""
+    whole = [(version, start) for version, _, start in keys]
+    starts = np.array([start for _, start in whole], np.int64)
+    days = local_days(starts * SECOND, np.ones(len(starts), np.bool_), model.timezone).tolist()
+    tx.mark_days(model.name, [(version, day) for (version, _), day in zip(whole, days, strict=True)])
