@@ -10,6 +10,7 @@ import pyarrow as pa
 from exporter import duration, parts
 from exporter.baseline import Baseline
 from exporter.business.expression import parse
+from exporter.cluster.plan import Rows
 from exporter.derive import Embedding, names
 from exporter.drift.thresholds import in_force
 from exporter.drift.univariate import Sample
@@ -33,7 +34,8 @@ from exporter.reference import fit
 from exporter.rows import SECOND, NumericColumn
 from exporter.schema import Schema, SchemaError, origin, tells_missing
 from exporter.settings import Model
-from exporter.sources import files, whole
+from exporter.sources import files, spark, whole
+from exporter.tasks import TaskError
 
 Report = dict[str, Any]
 
@@ -130,8 +132,10 @@ def _newest(model: Model, source: str, baseline: Baseline) -> tuple[pa.Table | N
     if spec.push is not None:
         return None, "", []
     try:
+        if spec.spark is not None:
+            Rows(model, baseline, spark.frame(spec.spark), 0.0)
         return *whole.newest(spec, baseline.schema.text), []
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TaskError) as error:
         return None, "", [Wrong((source,), str(error))]
 
 

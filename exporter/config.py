@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -89,7 +89,7 @@ def _parse(text: str, path: Path) -> tuple[Config, Lines]:
     config, own = _validated(Config, top, ())
     base = path.resolve().parent
     store, unreadable = _store(config.store, base) if config is not None else (Store(), [])
-    mistakes += [lines.mistake(one) for one in (*wrong, *own, *unreadable)]
+    mistakes += [lines.mistake(one) for one in (*wrong, *own, *unreadable, *_sessions(models))]
     for number, (model, own) in models.items():
         mistakes += [lines.mistake(one, of_model=True) for one in _secrets(number, model, own, base)]
     if config is None or mistakes:
@@ -136,6 +136,21 @@ def _models(tree: dict[str, Any]) -> tuple[dict[int, tuple[Model | None, list[Wr
             wrong.append(Wrong(("models", number, "name"), "this name is used twice; each model needs its own"))
         names.add(str(name))
     return models, wrong
+
+
+def _sessions(models: Mapping[int, tuple[Model | None, list[Wrong]]]) -> list[Wrong]:
+    """Find the sources that ask for another Spark session than the first one: a process has one."""
+    wrong, wanted = [], None
+    for number, (model, _) in models.items():
+        for source in ("reference", "predictions") if model is not None else ():
+            spec = getattr(model, source).spark
+            if spec is None:
+                continue
+            wanted = wanted or (spec.session, f"models.{number}.{source}")
+            if spec.session != wanted[0]:
+                sentence = f"one process has one Spark session: give the same master, remote and conf as {wanted[1]}"
+                wrong.append(Wrong(("models", number, source, "spark"), sentence))
+    return wrong
 
 
 def _merge(below: Any, above: Any) -> Any:

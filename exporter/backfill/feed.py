@@ -61,7 +61,10 @@ class Feed:
                 f"has its report at /models/{model.name}"
             )
         if model.predictions.spark is not None:
-            raise ValueError(f"model {model.name}: its rows are in a cluster; the past is replayed of files only")
+            raise ValueError(
+                f"model {model.name}: its rows are in a cluster, and the past is replayed of files only; the running "
+                f"service has its report at /models/{model.name}"
+            )
         self._model = model
         self._folder = folder
         self._grid = grid

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +25,8 @@ from exporter.store.tables import Key
 
 log = logging.getLogger("exporter.cluster")
 SOURCE = "predictions"
-_AT_ONCE = 200  # buckets of one job and one transaction: their profiles are in memory together
+_AT_ONCE = 6_000_000  # numbers of one job's profiles, which are in memory together; 16 bytes each
+_TIMELESS = "rows without a time"  # kept beside the digests of buckets, whose names are digits
 
 
 class Reach(NamedTuple):
@@ -46,18 +47,19 @@ def refresh(
     """
     bucket = model.bucket_seconds
     with store.transaction() as tx:
-        seen = {int(path): text for path, text in tx.positions(model.name, SOURCE).items()}
+        noted = tx.positions(model.name, SOURCE)
+    timeless = int(noted.pop(_TIMELESS, 0))
+    seen = {int(path): text for path, text in noted.items()}
     first = min(reach.since, max(seen)) if seen else reach.oldest
     start, end = (int(at // bucket * bucket) for at in (max(first, reach.oldest), reach.now))
     rows = Rows(model, baseline, spark.frame(spec), reach.now)
-    facts = rows.facts((start, end + bucket))
+    facts, without = rows.facts((start, end + bucket))
     new = {at: _text(own) for at, own in facts.items() if at < end}
     old = {at: json.loads(text)[0] for at, text in seen.items() if at >= start}
     changed = sorted(at for at in {*new, *old} if new.get(at) != old.get(at))
     taken = 0
-    for number in range(0, len(changed), _AT_ONCE):
-        some = changed[number : number + _AT_ONCE]
-        found = rows.profiles([at for at in some if at in facts]) if any(at in facts for at in some) else None
+    for some, amount in _jobs(changed, facts, baseline):
+        found = rows.profiles([at for at in some if at in facts], amount) if amount else None
         with store.transaction() as tx:
             deltas, rose = _replace(tx, model, baseline, some, found, {at: facts.get(at, {}) for at in some}, seen)
         apply(deltas)
@@ -68,8 +70,34 @@ def refresh(
             newest[version] = max(newest.get(version, 0), own.newest)
     with store.transaction() as tx:
         tx.raise_newest(model.name, newest)
+        if without != timeless:
+            version = max(
+                newest, key=lambda one: newest[one], default=str(model.version) * isinstance(model.version, str)
+            )
+            tx.count(model.name, version, {("rejected", "timestamp"): max(0, without - timeless)})
+            tx.set_position(model.name, SOURCE, _TIMELESS, str(without))
         forget_digests(tx, model.name, SOURCE, int(reach.oldest // bucket * bucket))
     return taken, rows.absent if changed else []
+
+
+def _jobs(
+    changed: Iterable[int], facts: Mapping[int, Mapping[str, Facts]], baseline: Baseline
+) -> Iterator[tuple[list[int], int]]:
+    """Cut the changed buckets into jobs whose profiles fit into memory; with the number of rows of each job."""
+    bins, segments = baseline.bins, baseline.segments
+    columns = len(bins.features) + len(bins.scores) + 10  # a row is counted so often, about, in the whole
+    some: list[int] = []
+    size = amount = 0
+    for at in changed:
+        own = facts.get(at, {})
+        rows = sum(one.rows for one in own.values())
+        more = min(rows * columns * (1 + len(segments.shown)), len(own) * bins.size * (1 + len(segments.names)))
+        if some and size + more > _AT_ONCE:
+            yield some, amount
+            some, size, amount = [], 0, 0
+        some, size, amount = [*some, at], size + more, amount + rows
+    if some:
+        yield some, amount
 
 
 def _text(facts: Mapping[str, Facts]) -> list[list[object]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -50,7 +51,16 @@ class Spark(Settings):
             raise ValueError("format is of a path: a table knows its own, a query names it")
         if self.master is not None and self.remote is not None:
             raise ValueError("give master, or remote for Spark Connect, not both")
+        if self.path is not None and not re.match(r"/|[A-Za-z][\w+.-]*:", self.path):
+            raise ValueError(
+                f"path {self.path!r} is relative to nothing that a cluster knows: begin it with / or s3a://"
+            )
         return self
+
+    @property
+    def session(self) -> tuple[object, ...]:
+        """What the session is opened with; equal ones can be shared."""
+        return self.master, self.remote, tuple(sorted(self.conf.items()))
 
     @property
     def name(self) -> str:

@@ -1,4 +1,8 @@
-"""Rows that are counted on a cluster's executors: the same numbers as from files, also where a worker is killed."""
+"""Rows that are counted on a cluster's executors: the same numbers as from files, whatever happens meanwhile.
+
+One session for all tests, as it takes a third of the time: two executors, each a process with a Python worker of its
+own. They must count by the package that the driver sends: another one lies in their way.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,19 @@ import os
 import shutil
 import signal
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from exporter.cluster import refresh
+from exporter.check import check
+from exporter.cli import main
+from exporter.cluster import plan, refresh
 from exporter.collector import Board
 from exporter.config import load
 from exporter.monitor import Monitor
@@ -26,199 +31,263 @@ from exporter.settings import Model
 from exporter.sources import spark
 from exporter.sources.settings import Spark
 from exporter.store import Store
-from tests.integration.small import DAY, HOUR, NOON, model, rows, write, write_config, write_reference
+from tests.integration.executors import executors, one_is_killed
+from tests.integration.small import DAY, HOUR, NOON, labels, model, predictions, rows, write_config, write_reference
 
-ROOT = str(Path(__file__).parents[2])
-CLUSTER = {
-    "master": "local-cluster[2,1,1024]",
-    "conf": {
-        "spark.executorEnv.PYTHONPATH": ROOT,
-        "spark.sql.shuffle.partitions": 2,
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.sql.files.maxPartitionBytes": 20_000,
-        "spark.sql.files.openCostInBytes": 0,
-    },
-}
+pytestmark = pytest.mark.xdist_group("spark")
 # What only single rows can tell, or how long it took.
 OTHER = ("model_task_", "model_source_")
+FAST = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # small jobs: compiling well takes longer than it gains
 
 
-@pytest.fixture
-def _cluster(monkeypatch: pytest.MonkeyPatch, need_tool: Callable[[str], str]) -> Iterator[None]:
-    """Let a session be opened, whose workers run this Python; and close it."""
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory, need_tool: Callable[[str], str]) -> Iterator[dict[str, Any]]:
+    """Return how the session is opened by the first test that needs it; close it."""
     need_tool("java")
     if os.environ.get("ALLOW_SKIPS") == "1":
         pytest.importorskip("pyspark")
-    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
-    monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
-    yield
-    spark.close()
+    folder = tmp_path_factory.mktemp("spark")
+    other = folder / "other" / "exporter" / "__init__.py"
+    other.parent.mkdir(parents=True)
+    other.write_text("raise ImportError('this is not the package that the driver has')\n")
+    conf = {
+        "spark.executorEnv.PYTHONPATH": str(folder / "other"),
+        "spark.sql.shuffle.partitions": 2,
+        "spark.sql.files.maxPartitionBytes": 20_000,
+        "spark.sql.files.openCostInBytes": 0,
+        "spark.sql.warehouse.dir": str(folder / "warehouse"),
+        **quick(),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYSPARK_PYTHON", sys.executable)
+        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+        yield {"master": "local-cluster[2,1,1024]", "conf": conf}
+        spark.close()
+    assert executors(os.getpid()) == []
 
 
-class Twin(NamedTuple):
-    """One model twice: its log read from files, and counted in the cluster."""
-
-    path: Path
-    files: Monitor
-    cluster: Monitor
-    stores: tuple[Store, Store]
-
-    def buckets(self) -> list[dict[tuple[str, str, int], Counts]]:
-        found = []
-        for store in self.stores:
-            with store.transaction() as tx:
-                own = tx.buckets("credit", 0, 2**40)
-            found.append({(one.version, one.segment, one.start): one.counts for one in own})
-        return found
-
-    def readings(self) -> list[dict[str, Any]]:
-        return [
-            {family: own for family, own in monitor.results().items() if not family.startswith(OTHER)}
-            for monitor in (self.files, self.cluster)
-        ]
-
-    def alike(self) -> bool:
-        """Say whether each bucket of each segment holds the same numbers."""
-        first, second = self.buckets()
-        return set(first) == set(second) and all(
-            np.array_equal(own, other) for key in first for own, other in zip(first[key], second[key], strict=True)
-        )
+def quick() -> dict[str, str]:
+    """Return settings of a session that soon starts, and listens on this machine only."""
+    own = {f"spark.{who}.extraJavaOptions": FAST for who in ("driver", "executor")}
+    own |= {"spark.locality.wait": "0", "spark.ui.enabled": "false"}
+    return own | {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
 
 
-def settings(folder: Path, predictions: dict[str, Any]) -> Model:
+def settings(folder: Path, **sources: Any) -> Model:
     """Return the settings of a model with slices, an indicator and estimates."""
-    own = model("credit", predictions=predictions, performance={"min_rows": 50, "estimate": True})
+    return load(write_config(folder, plain(**sources))).config.models[0]
+
+
+def plain(**sources: Any) -> dict[str, Any]:
+    """Return such settings as they are written."""
+    own = model("credit", performance={"min_rows": 50, "estimate": True}, **sources)
     own["columns"] |= {"segments": ["city"]}
     own["business"] = [{"name": "granted", "sum": "amount * prediction * label", "unit": "EUR"}]
-    del own["labels"]
-    return load(write_config(folder, own)).config.models[0]
+    return {key: value for key, value in own.items() if value is not None}
 
 
-def twin(folder: Path, log: pa.Table) -> Twin:
-    """Write reference and log, and return both monitors."""
-    write_reference(folder, "credit", NOON - 2 * DAY)
-    path = folder / "credit" / "predictions" / "0.parquet"
-    path.parent.mkdir()
-    pq.write_table(log, path, row_group_size=200)
-    own = settings(folder, {"files": "credit/predictions/*"})
-    far = settings(folder, {"spark": {"path": str(path.parent), **CLUSTER}})
-    stores = Store("sqlite:///:memory:"), Store(f"sqlite:///{folder / 'far.db'}")
-    monitors = [
-        Monitor(one, store, Board(), 90.0 * DAY, 60.0, replay=True)
-        for one, store in zip((own, far), stores, strict=True)
-    ]
-    return Twin(path, monitors[0], monitors[1], stores)
+class One:
+    """One model and its store."""
+
+    def __init__(self, own: Model):
+        self.store = Store("sqlite:///:memory:")
+        self.monitor = Monitor(own, self.store, Board(), 90.0 * DAY, 60.0, replay=True)
+
+    def run(self, now: float) -> bool:
+        return self.monitor.run(now)
+
+    def buckets(self) -> dict[tuple[str, str, int], Counts]:
+        with self.store.transaction() as tx:
+            return {(own.version, own.segment, own.start): own.counts for own in tx.buckets("credit", 0, 2**40)}
+
+    def readings(self) -> dict[str, Any]:
+        found = self.monitor.results()
+        return {family: own for family, own in found.items() if not family.startswith(OTHER)}
+
+    def rejected(self, reason: str) -> float:
+        found = self.monitor.results()["model_rows_rejected_total"]
+        return sum(one.value for one in found if one.labels[-1] == reason)
+
+    def told(self) -> str:
+        (sentence,) = self.monitor.sources["predictions"].errors.values()
+        return sentence
 
 
-def executors(of: int) -> list[int]:
-    """Return the processes of executors among the offspring of a process."""
-    found = []
-    for own in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (own / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if b"CoarseGrainedExecutorBackend" in command and of in _ancestors(int(own.name)):
-            found.append(int(own.name))
+def alike(first: One, second: One) -> bool:
+    """Say whether each bucket of each segment holds the same numbers."""
+    one, other = first.buckets(), second.buckets()
+    return set(one) == set(other) and all(
+        np.array_equal(a, b) for key in one for a, b in zip(one[key], other[key], strict=True)
+    )
+
+
+class Log(NamedTuple):
+    """A log of two days with its labels, and where it lies as files."""
+
+    folder: Path
+    table: pa.Table
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "credit" / "predictions"
+
+    def put(self, table: pa.Table, name: str = "0") -> None:
+        self.path.mkdir(exist_ok=True)
+        pq.write_table(table, self.path / f"{name}.parquet", row_group_size=200)
+
+    def files(self) -> One:
+        return One(settings(self.folder, predictions={"files": "credit/predictions/*"}, labels=None))
+
+    def cluster(self, session: dict[str, Any], **source: str) -> One:
+        source = source or {"path": str(self.path)}
+        return One(settings(self.folder, predictions={"spark": {**source, **session}}, labels=None))
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Log:
+    """Return a log that lies in its folder, beside a reference."""
+    write_reference(tmp_path, "credit", NOON - 2 * DAY)
+    found = Log(tmp_path, rows("credit", NOON - 2 * DAY, NOON, 960, seed=2))
+    found.put(found.table)
     return found
 
 
-def _ancestors(process: int) -> Iterator[int]:
-    while process > 1:
-        try:
-            text = Path(f"/proc/{process}/stat").read_text()
-        except OSError:
-            return
-        process = int(text.rpartition(")")[2].split()[1])
-        yield process
-
-
-def kill_one(killed: list[int], done: threading.Event) -> None:
-    """Kill an executor as soon as rows are counted: when a Python worker runs below one."""
-    while not done.is_set() and not killed:
-        for executor in executors(os.getpid()):
-            if any(b"pyspark" in line for line in _below(executor)):
-                os.kill(executor, signal.SIGKILL)
-                killed.append(executor)
-                return
-        time.sleep(0.02)
-
-
-def _below(process: int) -> Iterator[bytes]:
-    for own in Path("/proc").glob("[0-9]*"):
-        try:
-            if process in _ancestors(int(own.name)):
-                yield (own / "cmdline").read_bytes()
-        except OSError:
-            continue
-
-
-@pytest.mark.usefixtures("_cluster")
-@pytest.mark.timeout(600)
-def test_a_cluster_counts_as_files_are_counted(tmp_path: Path) -> None:  # noqa: PLR0915 - one session
-    """On real worker processes, of which one is killed; then labels come, rows are added, copied and deleted.
-
-    One test, as the session takes most of its time.
-    """
-    log = rows("credit", NOON - 2 * DAY, NOON, 960, seed=2)
-    both = twin(tmp_path, log)
-    assert both.files.run(NOON)
-
-    killed: list[int] = []
-    done = threading.Event()
-    killer = threading.Thread(target=kill_one, args=(killed, done))
-    killer.start()
-    try:
-        assert both.cluster.run(NOON), both.cluster.sources
-    finally:
-        done.set()
-        killer.join()
+def test_counts_are_those_of_files_also_where_an_executor_is_killed(log: Log, session: dict[str, Any]) -> None:
+    """To the last number, in each bucket and slice, and in all that is said of them."""
+    files, cluster = log.files(), log.cluster(session)
+    assert files.run(NOON)
+    with one_is_killed() as killed:
+        assert cluster.run(NOON), cluster.monitor.sources
     assert len(killed) == 1
-    assert both.alike()
-    first, second = both.readings()
-    assert first == second
-    assert {key[1] for key in both.buckets()[1]} >= {"all", "city=Oslo"}
+    assert alike(files, cluster)
+    assert files.readings() == cluster.readings()
+    assert {segment for _, segment, _ in cluster.buckets()} >= {"all", "city=Oslo"}
 
+
+def test_what_changed_is_counted_again_and_nothing_else(
+    log: Log, session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Labels that come, copies, values of a feature that are written anew, rows that go."""
     counted: list[list[int]] = []
-    before = refresh.Rows.profiles
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(refresh.Rows, "profiles", lambda own, at: counted.append(list(at)) or before(own, list(at)))
-        assert both.cluster.run(NOON)
-        assert counted == []  # nothing has changed
-        later = NOON + HOUR
-        assert both.files.run(later)
-        assert both.cluster.run(later)
-        # The labels of one hour became known.
-        assert [len(at) for at in counted] == [1]
-    assert both.alike()
-    first, second = both.readings()
-    assert first == second
+    before = plan.Rows.profiles
+    monkeypatch.setattr(plan.Rows, "profiles", lambda own, at, rows: counted.append([*at]) or before(own, at, rows))
+    monkeypatch.setattr(refresh, "_AT_ONCE", 15_000)
+    monkeypatch.setattr(plan, "_DEEP", 100)
+    files, cluster = log.files(), log.cluster(session)
+    assert files.run(NOON)
+    assert cluster.run(NOON)
+    assert 1 < len(counted) < 48, "some buckets together"
+    assert sorted(at for job in counted for at in job) == list(range(NOON - 2 * DAY, NOON, HOUR))
+    assert alike(files, cluster)
+    counted.clear()
+    assert cluster.run(NOON)
+    assert counted == []
+    later = NOON + HOUR
+    assert files.run(later)
+    assert cluster.run(later)
+    assert counted == [[NOON - 2 * HOUR]], "the labels of one hour became known"
+    assert files.readings() == cluster.readings()
 
-    # Copies of rows count once, and rows that are gone leave their buckets.
-    copied = pa.concat_tables([log, log.slice(100, 30), log.slice(100, 5)])
-    write(copied, both.path)
-    assert both.cluster.run(later)
-    assert both.alike()
-    counters = {one.labels[-1]: one.value for one in both.cluster.results()["model_rows_rejected_total"]}
-    assert counters["duplicate"] == 35
-    write(log.slice(0, 940), both.path)
-    assert both.cluster.run(later)
-    start = NOON - HOUR
-    assert ("1", "all", start) in both.buckets()[0]
-    assert ("1", "all", start) not in both.buckets()[1]
+    log.put(pa.concat_tables([log.table, log.table.slice(950, 3), log.table.slice(950, 1)]))
+    assert cluster.run(later)
+    assert alike(files, cluster)
+    assert cluster.rejected("duplicate") == 4
 
-    # What cannot be read is told, and what is known stays.
-    known = both.buckets()[1]
-    shutil.rmtree(both.path.parent)
-    assert not both.cluster.run(later)
-    (told,) = both.cluster.sources["predictions"].errors.values()
-    assert "PATH_NOT_FOUND" in told
-    assert set(both.buckets()[1]) == set(known)
+    amount = pc.if_else(pc.equal(log.table["id"], "credit-2-951"), 1e6, log.table["amount"])
+    log.put(log.table.set_column(log.table.column_names.index("amount"), "amount", amount).slice(0, 955))
+    assert cluster.run(later)
+    afresh = log.files()
+    assert afresh.run(later)
+    assert alike(afresh, cluster)
+    assert not alike(files, cluster)
+    assert [len(job) for job in counted[1:]] == [1, 1]
 
-    # A reference in the cluster is what it is in files.
-    at = tmp_path / "credit" / "reference.parquet"
-    table = spark.read(Spark.model_validate({"path": str(at), **CLUSTER}))
-    assert table.num_rows == 1500
-    with pytest.raises(spark.SparkError, match="one process has one Spark session"):
-        spark.session(Spark(table="x", master="local[1]"))
+
+def test_tables_and_queries_with_labels_and_the_reference_in_the_cluster(log: Log, session: dict[str, Any]) -> None:
+    """Labels are joined there; files that others add to a table are seen, by its name and in a query."""
+    shutil.rmtree(log.path)
+    first, rest = log.table.slice(0, 500), log.table.slice(500)
+    log.put(first)
+    of_labels = log.folder / "credit" / "labels"
+    of_labels.mkdir()
+    pq.write_table(labels(log.table), of_labels / "0.parquet")
+    (log.folder / "bare").mkdir()
+    pq.write_table(predictions(first), log.folder / "bare" / "0.parquet")
+    own = spark.session(Spark.model_validate({"table": "x", **session}))
+    for name, folder in (("whole", log.path), ("bare", log.folder / "bare"), ("labels", of_labels)):
+        own.sql(f"CREATE TABLE {name} USING parquet LOCATION '{folder}'")
+    join = "SELECT p.*, l.label, l.label_timestamp FROM bare p LEFT JOIN labels l ON p.id = l.id"
+    reference = {"spark": {"path": str(log.folder / "credit" / "reference.parquet"), **session}}
+    files, table = log.files(), log.cluster(session, table="whole")
+    query = One(settings(log.folder, predictions={"spark": {"sql": join, **session}}, reference=reference, labels=None))
+    for number in range(2):
+        if number:
+            log.put(rest, "1")
+            pq.write_table(predictions(rest), log.folder / "bare" / "1.parquet")
+        assert files.run(NOON)
+        assert table.run(NOON), table.monitor.sources
+        assert query.run(NOON), query.monitor.sources
+        assert alike(files, table)
+        assert alike(files, query)
+    assert query.monitor.baseline is not None
+    assert query.readings() == files.readings()
+    with pytest.raises(spark.SparkError, match="restart the exporter"):
+        spark.session(Spark(table="whole", master="local[1]"))
+
+
+def test_what_cannot_be_counted_is_told_and_what_is_known_stays(log: Log, session: dict[str, Any]) -> None:
+    """A column that is missing, a time that is none, rows without a time, a broken file, no file, no rows."""
+    one = log.cluster(session)
+    gone = log.table.drop_columns(["prediction"])
+    log.put(gone)
+    assert not one.run(NOON)
+    assert one.told() == "column 'prediction' is missing"
+    text = log.table["timestamp"].cast(pa.string())
+    log.put(log.table.set_column(1, "timestamp", text))
+    assert not one.run(NOON)
+    assert "column 'timestamp' is string, no time: cast it" in one.told()
+    assert [wrong.message for wrong in check(one.monitor.model)[1]] == [one.told()]
+    assert one.buckets() == {}
+
+    times = log.table["timestamp"].to_pylist()
+    log.put(log.table.set_column(1, "timestamp", pa.array([*times[:-7], *[None] * 7], pa.timestamp("us", "UTC"))))
+    assert one.run(NOON)
+    assert one.rejected("timestamp") == 7
+    assert one.run(NOON)
+    assert one.rejected("timestamp") == 7
+    known = one.buckets()
+    assert known
+
+    (log.path / "1.parquet").write_bytes(b"PAR1 this is none PAR1")
+    assert not one.run(NOON)
+    assert one.monitor.sources["predictions"].up is False
+    shutil.rmtree(log.path)
+    assert not one.run(NOON)
+    assert "PATH_NOT_FOUND" in one.told()
+    assert set(one.buckets()) == set(known)
+    log.put(log.table.slice(0, 0))
+    assert one.run(NOON)
+    assert one.buckets() == {}, "the rows are gone"
+    found = one.monitor.results()["model_window_state"]
+    assert {own.labels[-1] for own in found if own.value and own.labels[-2] == "drift"} == {"insufficient"}
+
+
+def test_the_command_line_after_a_session_died(
+    log: Log, session: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The driver's Java process is killed: the next run has another one, and says the same as of files."""
+    from pyspark import SparkContext
+
+    spark.session(Spark.model_validate({"table": "x", **session}))
+    java = SparkContext._gateway.proc
+    os.kill(java.pid, signal.SIGKILL)
+    java.wait()
+    sources = {"spark": {"path": str(log.path), "master": "local[1]", "conf": quick()}}, {"files": f"{log.path}/*"}
+    pages = []
+    for source in sources:
+        config = write_config(log.folder, plain(predictions=source, labels=None))
+        assert main(["run", f"--config.file={config}", "--at=2026-03-09T12:00:00Z"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        pages.append([line for line in lines if line.startswith("model_") and not line.startswith(OTHER)])
+    assert pages[0] == pages[1]
+    assert any(line.startswith("model_feature_drift_score{") for line in pages[0])
