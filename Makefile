@@ -29,7 +29,7 @@ servers: ## install the servers that the tests use, where that is possible
 	@tests/install-servers
 
 test: .venv/.dev servers ## run the whole suite
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 check: .venv/.dev servers ## lint, types, and the tests of what must hold across folders
 	$(BIN)/ruff check .
@@ -46,6 +46,7 @@ speed: .venv/.dev ## measure speed, memory and store against scipy and the limit
 	$(BIN)/python -m bench.w1
 	$(BIN)/python -m bench.w2
 	$(BIN)/python -m bench.exposition
+	$(BIN)/python -m bench.cluster
 
 peers: .venv/.dev ## install six other libraries and measure W1 and W2 with them (half an hour, 5 GiB)
 	$(BIN)/python -m bench.environments

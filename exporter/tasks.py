@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from exporter.readings import Readings
 
+log = logging.getLogger("exporter.tasks")
 REASONS = ("source", "data", "store", "compute", "timeout")
 SKIPS = ("overlap", "waiting", "misfire")
 DURATIONS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
@@ -104,3 +107,10 @@ def readings(model: str, interval: float, tasks: dict[str, Task], sources: dict[
         out.put("model_source_rows_total", model, name, value=source.rows)
         out.put("model_source_read_seconds", model, name, value=source.seconds)
     return out
+
+
+def warn_absent(task: Task, model: str, columns: Iterable[str]) -> None:
+    """Count and tell the columns that the rows do not have."""
+    for column in columns:
+        task.failures["data"] += 1
+        log.warning("model %s: column %s is missing in the log: all its values count as missing", model, column)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from exporter.sources.settings import Spark
 from exporter.store import Store, Transaction
 from exporter.store.replace import differences, digest_name, forget_digests, replace_buckets
 from exporter.store.tables import Key
+from exporter.tasks import SourceRecord, Task, TaskError, warn_absent
 
 log = logging.getLogger("exporter.cluster")
 SOURCE = "predictions"
@@ -30,20 +32,56 @@ _TIMELESS = "rows without a time"  # kept beside the digests of buckets, whose n
 
 
 class Reach(NamedTuple):
-    """Unix seconds. oldest: where the retention begins; since: where the windows that are in force begin."""
+    """Unix seconds. oldest: where the retention begins; since: where the windows that are in force begin.
+
+    over: says that there is no more time; then what is not counted yet stays.
+    """
 
     now: float
     oldest: float
     since: float
+    over: Callable[[], bool] = lambda: False
+
+
+class Job(NamedTuple):
+    """What to bring up to date; apply: told of each change once it is stored."""
+
+    model: Model
+    store: Store
+    baseline: Baseline
+    spec: Spark
+    reach: Reach
+    apply: Callable[[Deltas], None]
+
+
+def read(job: Job, record: SourceRecord, task: Task) -> bool:
+    """Have what changed counted, and note how that went; return whether there was no time for all of it."""
+    started, name, unread = time.perf_counter(), job.model.name, False
+    record.errors = {}
+    try:
+        rows, absent, unread = refresh(*job)
+    except (spark.SparkError, TaskError) as error:
+        record.errors = {job.spec.name: str(error)}
+        task.failures[error.reason if isinstance(error, TaskError) else "source"] += 1
+        log.error("model %s: %s %s: %s", name, SOURCE, job.spec.name, error)
+    else:
+        record.rows += rows
+        warn_absent(task, name, absent)
+    if unread:
+        task.failures["timeout"] += 1
+        log.warning("model %s: %s: this turn has no time left: not all buckets are counted", name, SOURCE)
+    record.up = not record.errors
+    record.seconds = time.perf_counter() - started
+    return unread
 
 
 def refresh(
     model: Model, store: Store, baseline: Baseline, spec: Spark, reach: Reach, apply: Callable[[Deltas], None]
-) -> tuple[int, list[str]]:
-    """Bring the buckets up to date; return how many rows are new, and which columns are absent.
+) -> tuple[int, list[str], bool]:
+    """Bring the buckets up to date, some at least; return the number of new rows, absent columns, what of `read`.
 
-    A bucket is profiled once it is over, and again when its digest changes. apply: told of each change once it is
-    stored. Raises SparkError, TaskError; what was stored by then stays.
+    A bucket is profiled once it is over, and again when its digest changes. Raises SparkError, TaskError; what was
+    stored by then stays.
     """
     bucket = model.bucket_seconds
     with store.transaction() as tx:
@@ -57,8 +95,10 @@ def refresh(
     new = {at: _text(own) for at, own in facts.items() if at < end}
     old = {at: json.loads(text)[0] for at, text in seen.items() if at >= start}
     changed = sorted(at for at in {*new, *old} if new.get(at) != old.get(at))
-    taken = 0
-    for some, amount in _jobs(changed, facts, baseline):
+    taken, unread = 0, False
+    for number, (some, amount) in enumerate(_together(changed, facts, baseline)):
+        if unread := number > 0 and reach.over():
+            break
         found = rows.profiles([at for at in some if at in facts], amount) if amount else None
         with store.transaction() as tx:
             deltas, rose = _replace(tx, model, baseline, some, found, {at: facts.get(at, {}) for at in some}, seen)
@@ -77,10 +117,10 @@ def refresh(
             tx.count(model.name, version, {("rejected", "timestamp"): max(0, without - timeless)})
             tx.set_position(model.name, SOURCE, _TIMELESS, str(without))
         forget_digests(tx, model.name, SOURCE, int(reach.oldest // bucket * bucket))
-    return taken, rows.absent if changed else []
+    return taken, rows.absent if changed else [], unread
 
 
-def _jobs(
+def _together(
     changed: Iterable[int], facts: Mapping[int, Mapping[str, Facts]], baseline: Baseline
 ) -> Iterator[tuple[list[int], int]]:
     """Cut the changed buckets into jobs whose profiles fit into memory; with the number of rows of each job."""
