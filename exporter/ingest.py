@@ -18,11 +18,9 @@ from exporter.baseline import Baseline, dump, learning_hash, restore, settings_h
 from exporter.buckets import Deltas, merged
 from exporter.cluster.refresh import Job, Reach
 from exporter.cluster.refresh import read as cluster
-from exporter.evaluate.performance import bounds
-from exporter.evaluate.views import View, rows
+from exporter.evaluate.views import View
 from exporter.ledger import Limits
 from exporter.profile.batch import known_by, read_labels, read_log
-from exporter.readings import Readings
 from exporter.reference import fit
 from exporter.rows import SECOND
 from exporter.schema import SchemaError
@@ -145,42 +143,6 @@ class Ingest:
         if self._windows is None:
             return []
         return self._windows.views(self.version)
-
-    def describe(self, views: list[View]) -> Readings:
-        """Return what is known of rows, versions and baseline."""
-        model, out = self.model, Readings()
-        if model.team:
-            out.put("model_owner_info", model.name, model.team, value=1)
-        versions = list(dict.fromkeys(view.version for view in views))
-        for version in versions or ([self.version] if self.version is not None else []):
-            out.put("model_info", model.name, version, model.task, model.framework, value=1)
-        try:
-            with self._store.transaction() as tx:
-                stored, newest = tx.counters(model.name), tx.newest(model.name)
-            counters = {(version, *kind): 0 for version in versions for kind in ledger.COUNTERS}
-            counters |= {(version, name, reason): value for version, name, reason, value in stored}
-        except Exception as error:
-            known = isinstance(error, StoreError)
-            log.error("model %s: the store cannot be read: %s", model.name, error, exc_info=not known)
-            counters, newest = {}, {}
-        for (version, name, reason), value in counters.items():
-            if versions and version not in {*versions, ""}:
-                continue  # a version without rows in any window is gone
-            if name == "rejected":
-                out.put("model_rows_rejected_total", model.name, version, reason, value=value)
-            else:
-                out.put(f"model_{name}_total", model.name, version, value=value)
-        for version, at in newest.items():
-            if version in versions:
-                out.put("model_newest_row_timestamp_seconds", model.name, version, value=at / SECOND)
-        if self.baseline is not None:
-            for version in versions:
-                out.put("model_reference_info", model.name, version, self.baseline.hash, value=1)
-                out.put("model_reference_timestamp_seconds", model.name, version, value=self.baseline.newest)
-                out.put("model_monitored_features", model.name, version, value=len(self.baseline.bins.features))
-            out.extend(rows(model, self.baseline, views))
-            out.extend(bounds(model, self.baseline, versions))
-        return out
 
     def _load_baseline(self) -> Baseline:
         model, record = self.model, self.sources["reference"]

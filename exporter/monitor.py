@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from exporter import problems, tasks
+from exporter.account import account
 from exporter.baseline import Baseline
 from exporter.catalogue.family import TASKS
 from exporter.collector import Board
@@ -67,6 +68,7 @@ class Monitor:
     ):
         self.model = model
         self._board = board
+        self._store = store
         self.interval = interval
         self.tasks = {name: Task() for name in TASKS if name not in OPTIONAL or OPTIONAL[name](model)}
         self._ingest = Ingest(model, store, retention, self.tasks["ingest"], replay, feed)
@@ -118,7 +120,7 @@ class Monitor:
         self.states = states
         told = self._attempt("history", now, lambda: self._remember(now, fresh, views))
         results[self.model.name, "history"] = self._told if told else Readings()
-        results[self.model.name, "ingest"] = self._ingest.describe(views)
+        results[self.model.name, "ingest"] = account(self.model, self._store, self.baseline, views)
         results[self.model.name, "states"] = self._of_states()
         self._results = results | self._of_tasks()
         self.since = problems.since(self.since, problems.find(self.results(), now), now)

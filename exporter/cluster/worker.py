@@ -21,6 +21,7 @@ from exporter.business.columns import read
 from exporter.profile.batch import Log, delays, read_log
 from exporter.profile.counts import ZERO, add, decode, encode
 from exporter.profile.kpi import needed
+from exporter.profile.labelled import Labelled
 from exporter.profile.outcome import Outcomes
 from exporter.reference import select, usable
 from exporter.rows import SECOND, categorical, numeric
@@ -52,7 +53,7 @@ def pack(model: Model, baseline: Baseline) -> bytes:
     """Write a job for the executors: the bins, nothing of what the reference taught, and no ids, which stay behind."""
     bins = replace(
         baseline,
-        counts=ZERO,
+        packed=encode(ZERO),
         slices={},
         learned={},
         quality={},
@@ -126,10 +127,9 @@ def count(job: Job, table: pa.Table) -> tuple[Deltas, Counter[Key]]:
     delay = delays(log.timestamp, log.label_time)
     outcomes = Outcomes(log.prediction, label, log.scores, values, delay, log.weight)
     chosen = usable(baseline.bins, outcomes)
-    rows = np.flatnonzero(chosen)
-    placed = baseline.bins.place_outcomes(select(outcomes, chosen)) if len(rows) else []
+    labelled = Labelled(np.flatnonzero(chosen), select(outcomes, chosen))
     where = Where(log.version, bucket, log.slices, np.arange(len(bucket)))
-    found = counted(baseline, log.batch, where, [part._replace(row=rows[part.row]) for part in placed])
+    found = counted(baseline, log.batch, where, labelled)
     return found, _refused(model, log, bucket)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from exporter.business.columns import Columns, read
 from exporter.performance.calibrators import Calibrators
 from exporter.performance.losses import Losses
-from exporter.profile import categorical, delay, estimate, kpi, numeric, outcome, ranking, serving, weight
+from exporter.profile import delay, estimate, kpi, numeric, outcome, ranking, serving, weight
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.columns import Column, Unread
 from exporter.profile.counts import Counts, Placed, add, gather, joined, keep_rows, moved, ones
@@ -35,7 +35,7 @@ from exporter.profile.plain import (
 )
 from exporter.profile.ranking import Answers, RankingBins
 from exporter.profile.serving import ErrorBins, LatencyBins
-from exporter.profile.tally import Cut, count_column, groups_of
+from exporter.profile.tally import Cut, count_column, groups_of, place_column
 from exporter.profile.tally import cut as cut_rows
 from exporter.profile.weight import WeightBins
 from exporter.rows import CategoryColumn, Ints, NumericColumn
@@ -127,7 +127,7 @@ class ModelBins:
         placed = [ones(every, np.zeros(batch.rows, np.int64))]
         for name, (bins, column) in self._columns(batch).items():
             found = batch.features[column] if isinstance(column, str) else column
-            placed += self._shift(name, _place(bins, found))
+            placed += self._shift(name, place_column(bins, found))
         return placed + self._place_rest(batch)
 
     def count_rows(
@@ -308,15 +308,6 @@ class ModelBins:
 
         found.update(json.dumps(to_json(self, digest)).encode())
         return found.hexdigest()[:16]
-
-
-def _place(bins: Bins, column: Column) -> list[Placed]:
-    if isinstance(bins, NumericBins) and isinstance(column, NumericColumn):
-        placed = numeric.place(bins, column.values, column.valid)
-        return placed if column.counted is None else [keep_rows(part, column.counted) for part in placed]
-    if isinstance(bins, CategoryBins) and isinstance(column, CategoryColumn):
-        return categorical.place(bins, column.names, column.codes)
-    raise TypeError(f"{type(column).__name__} does not fit {type(bins).__name__}")
 
 
 def to_json(bins: ModelBins, pack: Pack = packed) -> dict[str, Any]:

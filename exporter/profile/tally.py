@@ -16,8 +16,9 @@ import pyarrow as pa
 
 from exporter.profile.categorical import CategoryBins
 from exporter.profile.categorical import fit as fit_categories
+from exporter.profile.categorical import place as place_categories
 from exporter.profile.columns import Column, Pieces
-from exporter.profile.counts import ZERO, Counts, gather, joined, keep_rows, sparse, whole_and_parts
+from exporter.profile.counts import ZERO, Counts, Placed, gather, joined, keep_rows, sparse, whole_and_parts
 from exporter.profile.numeric import ROUNDED, NumericBins, deciles, fit_sorted, place, positions, spans_of
 from exporter.rows import (
     Bools,
@@ -249,6 +250,16 @@ def groups_of(cut: Cut, rows: int) -> Ints:
     found = np.full(rows, -1, np.int64)
     found[cut.order] = own
     return found
+
+
+def place_column(bins: NumericBins | CategoryBins, column: Column) -> list[Placed]:
+    """Place one column's rows one by one; raises TypeError where it does not fit its bins."""
+    if isinstance(bins, NumericBins) and isinstance(column, NumericColumn):
+        placed = place(bins, column.values, column.valid)
+        return placed if column.counted is None else [keep_rows(part, column.counted) for part in placed]
+    if isinstance(bins, CategoryBins) and isinstance(column, CategoryColumn):
+        return place_categories(bins, column.names, column.codes)
+    raise TypeError(f"{type(column).__name__} does not fit {type(bins).__name__}")
 
 
 def count_column(bins: NumericBins | CategoryBins, column: Column | Pieces, cuts: Sequence[Cut]) -> list[list[Counts]]:

@@ -87,7 +87,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("rankings",),
     ("sources.push", "ledger", "cluster.refresh", "retrain.desk", "config_audit", "election"),
     ("retrain.worker",),
-    ("ingest", "days", "whole_rows", "inbox"),
+    ("account", "ingest", "days", "whole_rows", "inbox"),
     ("problems",),
     ("monitor", "alertmanager"),
     ("report", "report.draw", "report.advice", "report.drift", "backfill", "backfill.feed", "backfill.spool"),
