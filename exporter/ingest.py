@@ -69,7 +69,6 @@ class Ingest:
 
         Nobody else changes it: one exporter computes, and its term begins with a new object of this.
         """
-        self._fingerprint: str | None = None  # of the stored baseline
         self._seen: dict[str, dict[str, str]] = {}  # source -> path -> how far it was read
 
     def _new(
@@ -148,10 +147,8 @@ class Ingest:
         model, record = self.model, self.sources["reference"]
         started = time.perf_counter()
         settings, learning = self._hashes
-        if self._fingerprint is None:
-            with self._store.transaction() as tx:
-                self._fingerprint = tx.fingerprint(model.name)
-        stored = self._fingerprint
+        with self._store.transaction() as tx:  # asked in each run: a store that fails leaves the windows as they are
+            stored = tx.fingerprint(model.name)
         if stored is not None and not stored.startswith(settings):
             stored = None
         try:
@@ -186,7 +183,6 @@ class Ingest:
             adopted = {"baseline": made.hash, "rows": len(table), "files": found, "version": self.version}
             kind = "baseline.adopted" if new else "baseline.relearned"  # new bins, or new thresholds on the same
             audit.append(tx, time.time(), kind, adopted, model.name, "exporter")
-        self._fingerprint = fingerprint
         for column, reason in made.schema.skipped.items():
             log.warning("model %s: column %s is not monitored: %s", model.name, column, reason)
         return self._use(made)
@@ -219,8 +215,12 @@ class Ingest:
             sent = push.waiting(self._store, self.model.name, source)
             groups: Groups = ((chunk.path, iter((chunk,))) for chunk in sent)
         else:
-            seen = self._positions(source)
-            chunks = self._feed(source, spec.files, seen, baseline.schema.text, rows_at_once(self.model, baseline))
+            if source not in self._seen:
+                with self._store.transaction() as tx:
+                    self._seen[source] = tx.positions(self.model.name, source)
+            chunks = self._feed(
+                source, spec.files, self._seen[source], baseline.schema.text, rows_at_once(self.model, baseline)
+            )
             groups = groupby(chunks, key=lambda chunk: chunk.path)
         read = 0
         for path, group in groups:
@@ -245,7 +245,8 @@ class Ingest:
                 assert self._windows is not None
                 self._windows.change(changed)
                 read += 1
-        if spec.push is None and not self._matched(source, spec.files):
+        watch = self._watches.get(source)  # None where the feed is another one
+        if spec.push is None and not (watch.any if watch is not None else files.paths(spec.files)):
             errors[", ".join(spec.files)] = "no file matches"
         record.errors = errors
         record.up = not errors
@@ -274,18 +275,6 @@ class Ingest:
         if position and source in self._seen:
             self._seen[source][path] = position
         return total
-
-    def _positions(self, source: str) -> dict[str, str]:
-        """Return how far each path of a source was read."""
-        if source not in self._seen:
-            with self._store.transaction() as tx:
-                self._seen[source] = tx.positions(self.model.name, source)
-        return self._seen[source]
-
-    def _matched(self, source: str, patterns: tuple[str, ...]) -> bool:
-        """Say whether there is any file of a source, read or not."""
-        watch = self._watches.get(source)
-        return watch.any if watch is not None else bool(files.paths(patterns))
 
     def _take(self, tx: Transaction, baseline: Baseline, source: str, table: pa.Table, limits: Limits) -> Deltas:
         model = self.model

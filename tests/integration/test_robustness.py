@@ -839,10 +839,9 @@ def test_what_the_store_holds_is_asked_again_after_a_failure(folder: Path, monke
         monkeypatch.setattr(Transaction, name, lambda *args: asked.append(name) or real(*args))
 
     noted("positions")
-    noted("fingerprint")
     with Fleet(folder / "model-exporter.yml") as fleet:
         fleet.run()
-        assert set(asked) == {"positions", "fingerprint"}
+        assert set(asked) == {"positions"}
         asked.clear()
         fleet.run()
         assert asked == []
@@ -850,7 +849,7 @@ def test_what_the_store_holds_is_asked_again_after_a_failure(folder: Path, monke
             assert failures(fleet.run(), "credit") == {("ingest", "compute"): 1}
         assert asked == []
         fleet.run()
-        assert set(asked) == {"positions", "fingerprint"}
+        assert set(asked) == {"positions"}
 
 
 def test_store_that_fails_in_the_middle_loses_and_doubles_nothing(
