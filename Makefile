@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check servers bench speed peers dashboards clean
+.PHONY: help run test check servers bench speed fleet peers dashboards clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -51,6 +51,9 @@ speed: .venv/.dev ## measure speed, memory and store against scipy and the limit
 peers: .venv/.dev ## install six other libraries and measure W1 and W2 with them (half an hour, 5 GiB)
 	$(BIN)/python -m bench.environments
 	$(BIN)/python -m bench.speed_peers
+
+fleet: .venv/.dev ## measure what many models in one process cost (half an hour; ARGS="--models 100" for less)
+	$(BIN)/python -m bench.fleet $(ARGS)
 
 dashboards: .venv/.dev ## build grafana/dashboards/*.json
 	$(BIN)/python -m grafana.build
