@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.integration.serving import Samples, Serving, only, select, until
-from tests.integration.small import DAY, model, predictions, rows, write, write_all, write_config
+from tests.integration.small import DAY, FEATURES, model, predictions, rows, write, write_all, write_config
 
 MANY = 12
 
@@ -22,6 +22,7 @@ def own(name: str, folder: str, **more: Any) -> dict[str, Any]:
     made = model("credit", **more) | {"name": name}
     made["reference"] = {"files": "credit/reference.parquet"}
     made["predictions"] = {"files": f"{folder}/predictions/*"}
+    made["columns"]["features"] = {name: {"importance": 1.0} for name in FEATURES}  # to measure them takes a second
     made.pop("labels")
     return made
 
@@ -82,18 +83,19 @@ def test_a_file_that_does_not_answer_holds_up_no_other_model(tmp_path: Path, fre
     with held(*files) as release, Serving(config, free_port, "--run.concurrency", "2").healthy() as serving:
         first = serving.metrics()
         assert only(first, "model_exporter_run_concurrency") == 2
+        until(lambda: only(serving.metrics(), "model_exporter_runs_overdue") == 3, 44)
+        found = serving.metrics()
+        assert [only(found, "model_task_running", model=name, task="ingest") for name in stuck] == [1, 1, 1]
         until(lambda: all(ran(serving.metrics(), f"m{number}") for number in range(MANY)), 120)
         found = serving.metrics()
-        assert only(found, "model_exporter_runs_overdue") == 3
         assert only(found, "model_exporter_runs_waiting") == 0
         assert only(found, "model_exporter_run_lag_seconds") == 0
-        assert [only(found, "model_task_running", model=name, task="ingest") for name in stuck] == [1, 1, 1]
         for name in stuck:
             assert f"model {name}: its run takes more than twice its timeout" in serving.log
         release()
         until(lambda: ran(serving.metrics(), stuck[0]))  # its rows come in as if nothing had been
         end = serving.metrics()
-        assert only(end, "model_exporter_runs_overdue") == 2
+        assert only(end, "model_exporter_runs_overdue") <= 2
         counted = [sum(select(end, "model_predictions_total", model=name)) for name in (stuck[0], "m0")]
         assert counted[0] == counted[1] > 0
 
