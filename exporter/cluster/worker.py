@@ -127,10 +127,9 @@ def count(job: Job, table: pa.Table) -> tuple[Deltas, Counter[Key]]:
     delay = delays(log.timestamp, log.label_time)
     outcomes = Outcomes(log.prediction, label, log.scores, values, delay, log.weight)
     chosen = usable(baseline.bins, outcomes)
-    labelled = Labelled(np.flatnonzero(chosen), select(outcomes, chosen))
     where = Where(log.version, bucket, log.slices, np.arange(len(bucket)))
-    found = counted(baseline, log.batch, where, labelled)
-    return found, _refused(model, log, bucket)
+    labelled = Labelled(np.flatnonzero(chosen), select(outcomes, chosen))
+    return counted(baseline, log.batch, where, labelled), _refused(model, log, bucket)
 
 
 def _with_times(model: Model, table: pa.Table) -> pa.Table:
