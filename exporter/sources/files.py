@@ -41,6 +41,7 @@ FEW, MANY = 131_072, 524_288  # rows to read together: where each is remembered,
 _REST_SECONDS = 60
 _STILL_SECONDS = 3_600  # since its last change, after which a file is not expected to change any more
 _TURNS = 10
+_LATEST = 50  # files, the last by name, that are looked at each time
 _BEING_WRITTEN = (".tmp", ".part")
 
 
@@ -129,9 +130,9 @@ def read_reference(patterns: tuple[str, ...]) -> Table:
 
 
 class Watch:
-    """Which of a source's files lie still: those are looked at in every tenth call only.
+    """Which of a source's files lie still: of those all but the latest are looked at in every tenth call only.
 
-    So that a call costs little however many files there are. A file lies still once it was found as it was read, to its
+    So that a call costs little however many files there are. The latest are the last 50 by name. A file lies still once it was found as it was read, to its
     end, and was changed last more than an hour before; for as long as it is known to be read so far. Of one that is
     changed nevertheless that is known within ten calls, and from then on it is looked at in each.
     any: whether a file matched in the last call.
@@ -148,7 +149,8 @@ class Watch:
         self._calls += 1
         turn = self._calls % _TURNS
         self._still = {path: text for path, text in self._still.items() if path in found and seen.get(path) == text}
-        chosen = found - {path for path in self._still if hash(path) % _TURNS != turn}
+        latest = sorted(found)[-_LATEST:]
+        chosen = found - {path for path in self._still if hash(path) % _TURNS != turn} | set(latest)
         files = sorted(path for path in chosen if not path.endswith(_BEING_WRITTEN) and Path(path).is_file())
         self.any = bool(files) or len(chosen) < len(found)
         return files
