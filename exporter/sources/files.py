@@ -132,10 +132,10 @@ def read_reference(patterns: tuple[str, ...]) -> Table:
 class Watch:
     """Which of a source's files lie still: of those all but the latest are looked at in every tenth call only.
 
-    So that a call costs little however many files there are. The latest are the last 50 by name. A file lies still once it was found as it was read, to its
-    end, and was changed last more than an hour before; for as long as it is known to be read so far. Of one that is
-    changed nevertheless that is known within ten calls, and from then on it is looked at in each.
-    any: whether a file matched in the last call.
+    So that a call costs little however many files there are. The latest are the last 50 by name. A file lies still once
+    it was found as it was read, to its end, and was changed last more than an hour before; for as long as it is known
+    to be read so far. Of one that is changed nevertheless that is known within ten calls, and from then on it is looked
+    at in each. any: whether a file matched in the last call.
     """
 
     def __init__(self) -> None:
