@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
-PEERS = {"evidently": "BENCH_EVIDENTLY", "nannyml": "BENCH_NANNYML"}
 
 
 class Ran(NamedTuple):
@@ -71,16 +70,10 @@ def ratio(over: Sequence[float], under: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(over, under, strict=False))
 
 
-def python_of(peer: str) -> str | None:
-    """Return the interpreter of a peer's environment, from the environment variable that names it."""
-    return os.environ.get(PEERS[peer])
-
-
 def options(doc: str | None, rounds: int) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=rounds, help="runs of each, in turn; medians are shown")
-    parser.add_argument("--peers", action="store_true", help="with Evidently and NannyML, where they are (slow)")
     return parser.parse_args()
 
 

@@ -20,6 +20,7 @@ from bench.run import RESULTS
 from bench.run import table as markdown
 from bench.speed import Ran, machine, ratio, side_by_side
 from bench.speed_data import folder, make
+from bench.w1 import EXACT
 
 SCRIPT = str(Path(__file__).with_name("speed_peer.py"))
 W1 = {
@@ -31,6 +32,11 @@ W1 = {
     "whylogs": "KS from sketches, chi-square",
     "evidently_ks": "KS, chi-square",
     "evidently": "its default: Wasserstein, JS",
+}
+OWN = {
+    "exporter, 4,096 knots": "all default statistics, thresholds, store, page",
+    "engine, exact": "all default statistics",
+    "loop": "pandas and scipy: KS, PSI, chi-square",
 }
 W2 = (("nannyml", "24h"), ("nannyml", "7d"), ("evidently_ks", "24h"))
 HOURS = {"24h": 24, "7d": 168}
@@ -45,8 +51,9 @@ def whole(pythons: Mapping[str, str], rounds: int) -> str:
     """Measure W1 and return its table."""
     judges = [judge for judge in W1 if library(judge) in pythons]
     with tempfile.TemporaryDirectory() as place:
-        own = [sys.executable, "-m", "bench.w1", "--as", "exporter", "4096", "given", place]
-        commands = {"exporter, 4,096 knots": own}
+        own = [sys.executable, "-m", "bench.w1", "--as"]
+        commands = {"exporter, 4,096 knots": [*own, "exporter", "4096", "given", place]}
+        commands |= {"engine, exact": [*own, "engine", str(EXACT)], "loop": [*own, "loop"]}
         commands |= {judge: [pythons[library(judge)], SCRIPT, "w1", judge, str(folder())] for judge in judges}
         found = side_by_side(commands, rounds)
     base = found["exporter, 4,096 knots"]
@@ -54,7 +61,7 @@ def whole(pythons: Mapping[str, str], rounds: int) -> str:
     def line(name: str, runs: list[Ran]) -> list[str]:
         middle = [statistics.median(part) for part in zip(*(one[:3] for one in runs), strict=True)]
         ratios = [ratio([one[part] for one in runs], [one[part] for one in base]) for part in range(3)]
-        said = W1.get(name, "all default statistics, thresholds, store, page")
+        said = W1.get(name, OWN.get(name, ""))
         return [name, said, *(f"{value:.3g}" for value in middle), *(f"{value:.3g} x" for value in ratios)]
 
     heads = ("process", "computes", "wall s", "CPU s", "peak MiB", "wall / exporter", "CPU", "peak")

@@ -1,6 +1,6 @@
 """W1: 1,000,000 rows against a reference of 100,000, 60 columns, Parquet to results; whole processes.
 
-usage: python -m bench.w1 [--rounds N] [--peers]
+usage: python -m bench.w1 [--rounds N]
 
 limit: reads both files, sorts each numeric column once in place, searches the reference's values in it; no statistics.
 loop: pandas and scipy, column by column: KS, PSI, chi-square (it computes less than the exporter).
@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from bench.speed import machine, options, python_of, ratio, report, side_by_side, table
+from bench.speed import machine, options, ratio, report, side_by_side, table
 from bench.speed_data import NUMERIC, TEXT, folder, make
 
 EXACT = 1_000_000  # knots: more than the reference has rows
@@ -170,14 +170,6 @@ def measure() -> None:
             "loop": [*own, "loop"],
         }
         found = side_by_side(commands, chosen.rounds)
-        if chosen.peers:
-            peer = str(Path(__file__).with_name("speed_peer.py"))
-            wanted = {
-                name: [python, peer, "w1", name, str(folder())]
-                for name, python in ((name, python_of(name.split("_")[0])) for name in ("nannyml_all", "evidently_ks"))
-                if python
-            }
-            found |= side_by_side(wanted, 1)
     print(f"{machine()}\n")
     table(("process", "runs", "wall s", "CPU s", "peak MiB", "x limit", "loop / it", "CPU: loop / it"), lines_of(found))
     theirs = found["loop"][0].said["ks"]

@@ -1,6 +1,6 @@
 """W2: an hour of 5,000 rows, 20 features, comes in: the drift of the last 24 hours, 7 days, 29 days.
 
-usage: python -m bench.w2 [--rounds N] [--peers]
+usage: python -m bench.w2 [--rounds N]
 
 exporter: `Monitor.run`: finds and reads the hour's Parquet file, counts it, keeps it in SQLite, moves the windows,
 judges all default statistics, thresholds, days, and publishes. loop: pandas and scipy on rows that are in memory
@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.speed import machine, options, python_of, ratio, report, side_by_side, table
+from bench.speed import machine, options, ratio, report, side_by_side, table
 from bench.speed_data import FEW, NUMERIC, START, folder, make
 
 WINDOWS = {"24h": 24, "7d": 168, "29d": 696}
@@ -144,16 +144,6 @@ def measure() -> None:
         commands |= {f"exporter, {named}, {window}": [*own, "exporter", window, str(knots)] for window in WINDOWS}
     commands["reading, 4,096 knots"] = [*own, "reading", "4096"]
     found = side_by_side(commands, chosen.rounds)
-    if chosen.peers:
-        peer = str(Path(__file__).with_name("speed_peer.py"))
-        pythons = {name: python_of(name) for name in ("nannyml", "evidently")}
-        wanted = {
-            f"{name}, {window}": [python, peer, "w2", name, str(folder()), str(WINDOWS[window])]
-            for name, python in pythons.items()
-            for window in ("24h", "7d")
-            if python
-        }
-        found |= side_by_side(wanted, 1)
     lines = []
     for name, runs in found.items():
         ms, cpu = ([one.said[key] for one in runs] for key in ("ms", "cpu_ms"))

@@ -22,11 +22,12 @@ from exporter.evaluate.views import View
 from exporter.ledger import Limits
 from exporter.profile.batch import known_by, read_labels, read_log
 from exporter.reference import fit
-from exporter.rows import SECOND
+from exporter.rows import SECOND, times
 from exporter.schema import SchemaError
 from exporter.settings import Model
 from exporter.sources import files, push, whole
 from exporter.sources.files import Chunk, Unreadable
+from exporter.sources.parquet import Table
 from exporter.sources.settings import Source
 from exporter.store import Store, StoreError, Transaction, audit, rollup
 from exporter.tasks import SourceRecord, Task, TaskError, warn_absent
@@ -35,6 +36,7 @@ from exporter.windows import Frame, Windows, frames
 log = logging.getLogger("exporter.ingest")
 Groups = Iterable[tuple[str, Iterator[Chunk]]]  # chunks by path
 _ROLLED_AT_ONCE = 24
+_DAY = 86_400  # more than times without a zone can be out of order
 _MANY_PLACES = 50_000
 # Source, its patterns, how far each of its paths was read, columns that stay text, rows at once -> what is new.
 Feed = Callable[[str, tuple[str, ...], Mapping[str, str], tuple[str, ...], int], Iterator[Chunk]]
@@ -285,6 +287,9 @@ class Ingest:
                     labels = known_by(labels, limits.now)
                 ledger.add_labels(tx, model.name, self.version or "", baseline, labels)
                 return {}
+            if _is_expired(model, table, limits.oldest):
+                tx.count(model.name, self.version or "", {("rejected", "expired"): len(table)})
+                return {}
             log_rows = read_log(model, baseline.schema, table, baseline.segments)
         except KeyError as error:
             raise TaskError("data", str(error.args[0])) from error
@@ -295,6 +300,18 @@ class Ingest:
 def _sources(model: Model) -> list[tuple[str, Source]]:
     named = [("reference", model.reference), ("predictions", model.predictions)]
     return [*named, ("labels", model.labels)] if model.labels is not None else named
+
+
+def _is_expired(model: Model, table: Table, oldest: float) -> bool:
+    """Say whether the statistics of row groups tell that all rows are older than `oldest` (Unix seconds).
+
+    Of rows with ids each is looked at: an expired one may bring the label of another.
+    """
+    columns = model.columns
+    if model.columns.id is not None or isinstance(table, pa.Table) or columns.timestamp not in table.column_names:
+        return False
+    span = table.span(columns.timestamp)
+    return span is not None and bool(times(span, columns.timezone).max() < (oldest - _DAY) * SECOND)
 
 
 def rows_at_once(model: Model, baseline: Baseline) -> int:

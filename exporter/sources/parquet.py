@@ -46,6 +46,22 @@ class File:
                 yield self._reader().read_row_groups(some, columns=[name], use_threads=False).column(name)
                 some, rows = [], 0
 
+    def span(self, groups: list[int], name: str) -> pa.ChunkedArray | None:
+        """Return the least and the largest time of a column, by the statistics; None where these do not tell."""
+        kind = self.schema.field(name).type
+        found = [self._statistics(group, name) for group in groups]
+        if not pa.types.is_timestamp(kind) or not all(
+            one is not None and one.has_min_max and one.has_null_count and not one.null_count for one in found
+        ):
+            return None
+        ends = [pa.array([min(one.min for one in found), max(one.max for one in found)], kind)]
+        return pa.chunked_array(ends)
+
+    def _statistics(self, group: int, name: str) -> Any:
+        own = self.metadata.row_group(group)
+        columns = [own.column(number) for number in range(own.num_columns)]
+        return next((one.statistics for one in columns if one.path_in_schema == name), None)
+
     def _reader(self) -> pq.ParquetFile:
         if not hasattr(self._readers, "own"):
             texts = {"read_dictionary": self._texts}
@@ -95,6 +111,10 @@ class Rows:
 
     def __len__(self) -> int:
         return self._rows if self._kept is None else int(self._kept.sum())
+
+    def span(self, name: str) -> pa.ChunkedArray | None:
+        """Return the least and the largest time of a column without reading it; None where that cannot be told."""
+        return self._file.span(self._groups, name) if self._kept is None else None
 
     def pieces(self, name: str) -> Iterator[pa.ChunkedArray]:
         """Read a column piece by piece; raises Unreadable."""
