@@ -308,7 +308,7 @@ def _is_expired(model: Model, table: Table, oldest: float) -> bool:
     Of rows with ids each is looked at: an expired one may bring the label of another.
     """
     columns = model.columns
-    if model.columns.id is not None or isinstance(table, pa.Table) or columns.timestamp not in table.column_names:
+    if columns.id is not None or isinstance(table, pa.Table) or columns.timestamp not in table.column_names:
         return False
     span = table.span(columns.timestamp)
     return span is not None and bool(times(span, columns.timezone).max() < (oldest - _DAY) * SECOND)

@@ -54,8 +54,10 @@ class File:
             one is not None and one.has_min_max and one.has_null_count and not one.null_count for one in found
         ):
             return None
-        ends = [pa.array([min(one.min for one in found), max(one.max for one in found)], kind)]
-        return pa.chunked_array(ends)
+        try:
+            return pa.chunked_array([pa.array([min(one.min for one in found), max(one.max for one in found)], kind)])
+        except (OverflowError, ValueError):  # a year that Python has no date for
+            return None
 
     def _statistics(self, group: int, name: str) -> Any:
         own = self.metadata.row_group(group)

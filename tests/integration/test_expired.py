@@ -82,11 +82,17 @@ def test_what_is_expired_is_counted_and_not_read(
     assert pruned[0]["rejected", "expired"] == pytest.approx(ROWS - 90 * DAY / STEP, abs=DAY / STEP)
 
 
-@pytest.mark.parametrize("why", ["a row without a time", "no statistics", "a time as text", "some of the rows"])
+WHY = "a row without a time", "no statistics", "a time as text", "some of the rows", "a far year"
+
+
+@pytest.mark.parametrize("why", WHY)
 def test_what_the_statistics_do_not_tell_is_read(tmp_path: Path, why: str) -> None:
     table = log(pa.timestamp("us", "UTC"), 7 if why == "a row without a time" else None)
     if why == "a time as text":
         table = table.set_column(0, "at", table["at"].cast(pa.string()))
+    if why == "a far year":
+        far = pa.array(np.full(ROWS, 2**50)).cast(pa.timestamp("ms"))
+        table = table.set_column(0, "at", far)
     path = tmp_path / "log.parquet"
     pq.write_table(table, path, row_group_size=50_000, write_statistics=why != "no statistics")
     rows = parquet.File(str(path)).whole()
