@@ -31,6 +31,7 @@ def run(command: Sequence[str]) -> Ran:
     """Run a whole process to its end; raises RuntimeError where it fails."""
     started = time.perf_counter()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "DO_NOT_TRACK": "1", "NML_DISABLE_USAGE_LOGGING": "1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled once, not in each process
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     out, err = process.communicate()
     wall = time.perf_counter() - started

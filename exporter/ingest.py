@@ -22,7 +22,7 @@ from exporter.evaluate.views import View
 from exporter.ledger import Limits
 from exporter.profile.batch import known_by, read_labels, read_log
 from exporter.reference import fit
-from exporter.rows import SECOND, times
+from exporter.rows import NO_TIME, SECOND, times
 from exporter.schema import SchemaError
 from exporter.settings import Model
 from exporter.sources import files, push, whole
@@ -311,7 +311,10 @@ def _is_expired(model: Model, table: Table, oldest: float) -> bool:
     if columns.id is not None or isinstance(table, pa.Table) or columns.timestamp not in table.column_names:
         return False
     span = table.span(columns.timestamp)
-    return span is not None and bool(times(span, columns.timezone).max() < (oldest - _DAY) * SECOND)
+    if span is None:
+        return False
+    moments = times(span, columns.timezone)
+    return bool(NO_TIME not in moments and moments.max() < (oldest - _DAY) * SECOND)
 
 
 def rows_at_once(model: Model, baseline: Baseline) -> int:

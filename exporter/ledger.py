@@ -65,7 +65,7 @@ def add_log(tx: Transaction, model: str, baseline: Baseline, log: Log, limits: L
     rows = np.flatnonzero(kept)
     if not len(rows):
         return {}
-    bucket = log.timestamp // SECOND // limits.bucket * limits.bucket
+    bucket = log.timestamp // (SECOND * limits.bucket) * limits.bucket
     now = limits.now * SECOND
     labelled, of_labels = np.broadcast_to(np.False_, len(kept)), None
     if log.label is not None:
@@ -84,8 +84,9 @@ def add_log(tx: Transaction, model: str, baseline: Baseline, log: Log, limits: L
     _store(tx, model, deltas, limits.zone)
     _keep_sample(tx, model, baseline, log, rows, bucket)
     newest: dict[str, int] = {}
-    for code in np.unique(log.version.codes[rows]).tolist():
-        own = rows[log.version.codes[rows] == code]
+    codes = log.version.codes[rows]
+    for code in np.flatnonzero(np.bincount(codes)).tolist():
+        own = rows[codes == code]
         version = log.version.names[code]
         newest[version] = max(0, int(log.timestamp[own].max()))
         known = int(labelled[own].sum())
@@ -160,7 +161,8 @@ def _in_time(timestamp: Ints, limits: Limits, kept: np.ndarray, rejected: Counte
 
 def _count_rejected(tx: Transaction, model: str, versions: CategoryColumn, rejected: Counter[str]) -> None:
     """Count what was left out under the version that most rows have; a row without time or id has none of its own."""
-    version = versions.names[int(np.bincount(versions.codes).argmax())] if len(versions.codes) else ""
+    most = int(np.bincount(versions.codes).argmax()) if len(versions.names) > 1 and len(versions.codes) else 0
+    version = versions.names[most] if len(versions.codes) else ""
     tx.count(model, version, {("rejected", reason): n for reason, n in rejected.items()})
 
 
@@ -206,6 +208,8 @@ def _notes(baseline: Baseline, log: Log) -> Notes:
     names = needed(baseline.bins.kpis)
     assert log.batch.table is not None
     values = read(log.batch.table, names[0] + names[1])
+    if log.ids is None:  # none of the rows is remembered
+        return Notes(values, [], [])
     return Notes(values, *(_written(values, own, log.batch.rows) for own in names))
 
 

@@ -92,11 +92,11 @@ def _weeks(days: Ints, open_: Bools) -> Ints:
 
 def resampled(steps: int, days: Ints) -> Pairs | None:
     """Return resampled windows against all units but their own."""
-    from scipy import sparse  # learning alone needs it
-
     count = len(days)
     if count < max(LEAST_UNITS, 2 * steps):
         return None
+    from scipy import sparse  # learning alone needs it
+
     windows = windows_of(steps, days)
     times = np.zeros((len(windows), count))
     np.add.at(times, (np.arange(len(windows))[:, None], windows), 1.0)
@@ -106,11 +106,11 @@ def resampled(steps: int, days: Ints) -> Pairs | None:
 
 def consecutive(steps: int, lag: int, count: int) -> Pairs | None:
     """Return windows as they were in time, against what was `lag` units before; runs of them where they are many."""
-    from scipy import sparse
-
     first = np.arange(lag, count - steps + 1)
     if len(first) < max(LEAST_UNITS, 4 * steps):
         return None
+    from scipy import sparse
+
     if len(first) > 2 * SERIES:
         first = first[sequence(len(first))]
     ahead = np.arange(count) - first[:, None]

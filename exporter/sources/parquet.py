@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -54,10 +55,8 @@ class File:
             one is not None and one.has_min_max and one.has_null_count and not one.null_count for one in found
         ):
             return None
-        try:
-            return pa.chunked_array([pa.array([min(one.min for one in found), max(one.max for one in found)], kind)])
-        except (OverflowError, ValueError):  # a year that Python has no date for
-            return None
+        raw = np.array([min(one.min_raw for one in found), max(one.max_raw for one in found)], np.int64)
+        return pa.chunked_array([arrow.array(raw, kind)])
 
     def _statistics(self, group: int, name: str) -> Any:
         own = self.metadata.row_group(group)

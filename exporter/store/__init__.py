@@ -6,10 +6,9 @@ import contextlib
 import copy
 import threading
 from collections.abc import Iterator
-from typing import Any
+from importlib import import_module
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from exporter.store import audit, retraining
 from exporter.store.connect import is_trouble, make_engine, read_url, sentence
@@ -71,11 +70,12 @@ class Store:
 
     @contextlib.contextmanager
     def _within(self, engine: sa.Engine, wait: float | None) -> Iterator[Transaction]:
-        insert: Any = sqlite.insert if self._sqlite else postgresql.insert
+        # Imported with the engine; the other is not.
+        dialect = import_module(f"sqlalchemy.dialects.{engine.dialect.name}")
         try:
             with self._turn(wait), engine.begin() as connection:
                 self._check_fence(connection)
-                yield Transaction(connection, insert)
+                yield Transaction(connection, dialect.insert)
         except sa.exc.SQLAlchemyError as error:
             if is_trouble(error):
                 raise StoreError(sentence(self.url, error)) from error

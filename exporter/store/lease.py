@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from exporter.store.connect import make_engine, sentence
 from exporter.store.tables import LEASE, StoreError
@@ -92,6 +91,8 @@ class Lease:
         query = sa.select(LEASE.c.holder, LEASE.c.config, LEASE.c.epoch, (LEASE.c.until > _NOW).label("held"))
         found = connection.execute(query.where(self._own)).one_or_none()
         if found is None:
+            from sqlalchemy.dialects import postgresql  # a lease is there on no other
+
             first = {"name": self.name, "holder": "", "config": "", "epoch": 0, "until": 0}
             connection.execute(postgresql.insert(LEASE).on_conflict_do_nothing(), [first])
         elif found.held:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +84,7 @@ def test_what_is_expired_is_counted_and_not_read(
     assert pruned[0]["rejected", "expired"] == pytest.approx(ROWS - 90 * DAY / STEP, abs=DAY / STEP)
 
 
-WHY = "a row without a time", "no statistics", "a time as text", "some of the rows", "a far year"
+WHY = "a row without a time", "no statistics", "a time as text", "some of the rows"
 
 
 @pytest.mark.parametrize("why", WHY)
@@ -90,9 +92,6 @@ def test_what_the_statistics_do_not_tell_is_read(tmp_path: Path, why: str) -> No
     table = log(pa.timestamp("us", "UTC"), 7 if why == "a row without a time" else None)
     if why == "a time as text":
         table = table.set_column(0, "at", table["at"].cast(pa.string()))
-    if why == "a far year":
-        far = pa.array(np.full(ROWS, 2**50)).cast(pa.timestamp("ms"))
-        table = table.set_column(0, "at", far)
     path = tmp_path / "log.parquet"
     pq.write_table(table, path, row_group_size=50_000, write_statistics=why != "no statistics")
     rows = parquet.File(str(path)).whole()
@@ -100,3 +99,26 @@ def test_what_the_statistics_do_not_tell_is_read(tmp_path: Path, why: str) -> No
         rows = rows.filter(pa.array(np.arange(ROWS) % 2 == 0))
     assert rows.span("at") is None
     assert rows.span("x") is None
+
+
+def test_a_row_of_a_far_year_does_not_make_the_others_expired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = log(pa.timestamp("ms"))
+    pq.write_table(table.slice(ROWS - 2_000), tmp_path / "reference.parquet")
+    at = np.array(table["at"].cast(pa.int64())).copy()
+    at[::50_000] = 2**60
+    table = table.set_column(0, "at", pa.array(at).cast(pa.timestamp("ms")))
+    pq.write_table(table, tmp_path / "log.parquet", row_group_size=50_000)
+    found = counted(tmp_path)
+    assert found[0]["rejected", "timestamp"] == ROWS // 50_000
+    monkeypatch.setattr(parquet.Rows, "span", lambda *_: None)
+    assert counted(tmp_path) == found
+
+
+def test_statistics_are_read_without_pandas(tmp_path: Path) -> None:
+    pq.write_table(log(pa.timestamp("ns", "UTC")), tmp_path / "log.parquet")
+    code = (
+        "import sys; from exporter.sources.parquet import File; "
+        f"print(File({str(tmp_path / 'log.parquet')!r}).whole().span('at') is None, 'pandas' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["False", "False"]
