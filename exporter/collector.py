@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -16,7 +16,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from exporter.catalogue import FAMILIES
-from exporter.exposition import Chunk, encode_family, header
+from exporter.exposition import Chunk, encode_family, header, numbers
 from exporter.readings import Readings
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -77,7 +77,8 @@ class Board:
 
     def publish(self, results: Mapping[Owner, Readings], fresh: bool = True) -> None:
         """Replace what the owners show, all at once; fresh: these are new results, not only news of a task."""
-        encoded = {owner: self._encoded(owner, readings) for owner, readings in results.items()}
+        written = numbers(own for readings in results.values() for own in readings.values())
+        encoded = {owner: self._encoded(owner, readings, written) for owner, readings in results.items()}
         with self._lock:
             for owner, chunks in encoded.items():
                 for name in self._families.pop(owner, set()) - chunks.keys():
@@ -91,14 +92,15 @@ class Board:
 
     def show(self, owner: Owner, readings: Readings) -> None:
         """Replace some families of an owner at once; its others stay as they are."""
-        chunks = self._encoded(owner, readings)
+        chunks = self._encoded(owner, readings, numbers(readings.values()))
         with self._lock:
             self._add(owner, chunks)
             self._generation += 1
 
-    def _encoded(self, owner: Owner, readings: Readings) -> dict[str, Chunk]:
+    def _encoded(self, owner: Owner, readings: Readings, written: Iterator[str]) -> dict[str, Chunk]:
         return {
-            name: encode_family(FAMILIES[name], own, self._shown[name].get(owner)) for name, own in readings.items()
+            name: encode_family(FAMILIES[name], own, written, self._shown[name].get(owner))
+            for name, own in readings.items()
         }
 
     def _add(self, owner: Owner, chunks: Mapping[str, Chunk]) -> None:
@@ -151,7 +153,9 @@ class Board:
         return page
 
     def _encode(self, openmetrics: bool, compressed: bool, only: Filter) -> Page:
-        own = {name: encode_family(FAMILIES[name], found) for name, found in self._own().items()}
+        found = self._own()
+        written = numbers(found.values())
+        own = {name: encode_family(FAMILIES[name], readings, written) for name, readings in found.items()}
         parts = []
         with self._lock:  # text is only joined here: a run that publishes waits for no more than that
             for name, family in FAMILIES.items():

@@ -607,9 +607,9 @@ def test_series_are_shown_and_go(pair: Callable[..., Pair], tmp_path: Path) -> N
     b.step()
     pages = [one.board.page(openmetrics=False, compressed=False).body.decode() for one in (a, b)]
     for page in pages:
-        assert 'model_retrain_decisions_total{model="flights",outcome="dry_run"} 1.0' in page
-        assert 'model_retrain_decisions_total{model="flights",outcome="failed"} 0.0' in page
-        assert 'model_retrain_in_progress{model="flights"} 0.0' in page
+        assert 'model_retrain_decisions_total{model="flights",outcome="dry_run"} 1' in page
+        assert 'model_retrain_decisions_total{model="flights",outcome="failed"} 0' in page
+        assert 'model_retrain_in_progress{model="flights"} 0' in page
         assert "model_retrain_last_trigger" not in page
     without = model(tmp_path).model_copy(update={"retrain": None})
     a.desk.configure([without], tmp_path)

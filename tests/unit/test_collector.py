@@ -21,8 +21,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from exporter.catalogue import FAMILIES
 from exporter.collector import OPENMETRICS, TEXT, Board, Filter
-from exporter.exposition import encode_family, header
-from exporter.readings import Readings
+from exporter.exposition import encode_family, header, numbers
+from exporter.readings import Reading, Readings
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 HISTOGRAM = "model_task_duration_seconds"
@@ -172,7 +172,8 @@ def test_numbers_come_back_to_the_last_bit(value: float) -> None:
     """As Go reads them: no comma, no Python type."""
     readings = Readings()
     readings.put("model_exporter_store_bytes", value=value)
-    line = encode_family(FAMILIES["model_exporter_store_bytes"], readings["model_exporter_store_bytes"]).lines
+    own = readings["model_exporter_store_bytes"]
+    line = encode_family(FAMILIES["model_exporter_store_bytes"], own, numbers([own])).lines
     shown = line.removeprefix("model_exporter_store_bytes ").removesuffix("\n")
     assert re.fullmatch(r"-?\d+(\.\d+)?(e[+-]\d+)?", shown)
     assert float(shown) == float(value)
@@ -185,10 +186,13 @@ def test_text_of_each_kind() -> None:
     readings.put("model_predictions_total", "m", "1", value=3)
     readings.put_histogram(HISTOGRAM, "m", "drift", bounds=(0.5,), counts=(2, 1), total=1.25)
     families = {name: FAMILIES[name] for name in readings}
-    shown = {name: encode_family(family, readings[name]).lines for name, family in families.items()}
+    shown = {
+        name: encode_family(family, readings[name], numbers([readings[name]])).lines
+        for name, family in families.items()
+    }
     assert shown == {
-        "model_exporter_leader": 'model_exporter_leader{shard="0"} 1.0\n',
-        "model_predictions_total": 'model_predictions_total{model="m",model_version="1"} 3.0\n',
+        "model_exporter_leader": 'model_exporter_leader{shard="0"} 1\n',
+        "model_predictions_total": 'model_predictions_total{model="m",model_version="1"} 3\n',
         HISTOGRAM: 'model_task_duration_seconds_bucket{model="m",task="drift",le="0.5"} 2\n'
         'model_task_duration_seconds_bucket{model="m",task="drift",le="+Inf"} 3\n'
         'model_task_duration_seconds_sum{model="m",task="drift"} 1.25\n'
@@ -488,3 +492,9 @@ def test_some_families_are_replaced_and_the_others_stay() -> None:
     board.publish({owner: Readings()})
     assert parsed(board) == {}
     assert board.series == 0
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False)))
+def test_numbers_read_back_to_the_last_bit(values: list[float]) -> None:
+    written = [*numbers([[Reading((), value) for value in values]])]
+    assert [float(text).hex() for text in written] == [value.hex() for value in values]
