@@ -18,6 +18,8 @@ from exporter.threads import each
 
 _FEW = 1_000  # rows a group below which placing each row costs less than filling all cells
 _PIECE = 262_144  # rows that one thread sorts at once: they stay in the processor's cache
+_NEAR = 1.5 * 2**20
+_NEAR_BITS = int(np.float64(_NEAR).view(np.int64))
 _BLOCK = 65_536  # rows whose losses are worked out at once: a thread then seldom waits for Python's lock
 
 
@@ -90,9 +92,9 @@ def _count_scores(bins: ClassBins, label: Floats, score: Floats, vector: Ints) -
     if not (len(score) and score.min() >= 0 and score.max() <= 1):
         scored = is_scored(score[:, None])
         label, score = label[scored], score[scored]
+    table = vector[bins.calibration : bins.ranks].reshape(-1, 4)
     for hit, own in enumerate(_count_cells(bins, 0, label == 1, score, vector)):
         bounds = np.array([0, *own.searchsorted(_TENTHS), len(own)])
-        table = vector[bins.calibration : bins.ranks].reshape(-1, 4)
         table[:, 0] += np.diff(bounds)
         table[:, 1] += hit * np.diff(bounds)
         certain = len(own) - int(own.searchsorted(1.0))
@@ -101,40 +103,43 @@ def _count_scores(bins: ClassBins, label: Floats, score: Floats, vector: Ints) -
             block = own[start : start + _BLOCK]
             rows = np.diff(np.clip(bounds, start, start + _BLOCK))
             some = np.flatnonzero(rows)
-            table[some, 3] += np.add.reduceat(_parts(block), np.cumsum(rows[some]) - rows[some]).astype(np.int64)
+            parts = np.add.reduceat(_near(block), np.cumsum(rows[some]) - rows[some])
+            table[some, 3] += parts - rows[some] * _NEAR_BITS
             _add_losses(block, hit, vector[bins.losses : bins.calibration])
 
 
 def _add_losses(score: Floats, hit: int, sums: Ints) -> None:
-    """Add the losses of rows of one class, as `place_classes` computes them."""
+    """Add the losses of increasing scores of one class, as `place_classes` computes them."""
     loss = scratch("loss", len(score))
     of_label = score if hit else np.subtract(1, score, out=scratch("of_label", len(score)))
-    np.clip(of_label, EPSILON, 1 - EPSILON, out=loss)
-    np.negative(np.log(loss, out=loss), out=loss)
-    _add_sum(loss, sums[0:2])
-    _add_sum(np.square(loss, out=loss), sums[4:6])
+    ends = of_label[0], of_label[-1]
+    inside = min(ends) >= EPSILON and max(ends) <= 1 - EPSILON
+    within = of_label if inside else np.clip(of_label, EPSILON, 1 - EPSILON, out=loss)
+    np.negative(np.log(within, out=loss), out=loss)
+    _add_sum(loss, hit, sums[0:2])
+    _add_sum(np.square(loss, out=loss), hit, sums[4:6])
     np.square(np.subtract(1, of_label, out=loss), out=loss)
-    _add_share(loss, sums[2:4])
-    _add_share(np.square(loss, out=loss), sums[6:8])
+    _add_sum(loss, hit, sums[2:4])
+    _add_sum(np.square(loss, out=loss), hit, sums[6:8])
 
 
-def _parts(values: Floats) -> Floats:
-    """Return numbers as whole 2**-32 parts of one."""
-    parts = np.multiply(values, FRACTION, out=scratch("parts", len(values)))
-    return np.rint(parts, out=parts)
+def _near(values: Floats) -> Ints:
+    """Return numbers from 0 to 2**19 as whole 2**-32 parts of one, ties to even, each of them _NEAR_BITS too large.
+
+    Beside _NEAR a double has 32 bits after its point: adding it rounds, and the bits of the sum are the whole number.
+    """
+    return np.add(values, _NEAR, out=scratch("near", len(values))).view(np.int64)
 
 
-def _add_sum(values: Floats, both: Ints) -> None:
-    """Add numbers up as `place_sum` does; sums of whole numbers below 2**53 are exact as floats."""
-    whole = np.floor(values, out=scratch("whole", len(values)))
-    both[0] += int(whole.sum())
-    both[1] += int(_parts(np.subtract(values, whole, out=whole)).sum())
-
-
-def _add_share(values: Floats, both: Ints) -> None:
-    """Add numbers from 0 to 1 up as `place_sum` does."""
-    certain = _true(values == 1)
-    both += certain, int(_parts(values).sum()) - certain * FRACTION
+def _add_sum(values: Floats, falling: int, both: Ints) -> None:
+    """Add up numbers that fall or rise, as `place_sum` does: how often each whole number is reached is searched."""
+    parts = int(_near(values).sum()) - len(values) * _NEAR_BITS
+    parts = (parts + 2**63) % 2**64 - 2**63  # the sum may have gone around 2**64
+    most, whole = int(values[0] if falling else values[-1]), 0
+    if most:
+        rising = values[::-1] if falling else values
+        whole = most * len(values) - int(rising.searchsorted(np.arange(1, most + 1)).sum())
+    both += whole, parts - whole * FRACTION
 
 
 def _count_cells(bins: ClassBins, number: int, hit: Bools, score: Floats, vector: Ints) -> tuple[Floats, Floats]:
