@@ -2,7 +2,7 @@
 
 A position says how far a file was read. Text files that grow are read on from their last whole line; a line without
 its end waits until the file has rested for a minute; a line that cannot be read is left out and counted. A Parquet
-file that changed is read again (the ledger knows the ids that it has seen).
+file that changed is read again (the ledger knows the ids that it has seen), and so is text that was written anew.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from exporter.rows import canonical
 from exporter.sources import parquet
 from exporter.sources.parquet import Table, Unreadable
+from exporter.sources.position import Position, mark
 
 __all__ = [
     "FEW",
@@ -71,22 +72,6 @@ class Part(NamedTuple):
     whole: bool
     text: tuple[str, ...]
     at_once: int | None = None
-
-
-class Position(NamedTuple):
-    """How far a file was read, and what it looked like then."""
-
-    size: int
-    mtime: int
-    inode: int
-    read: int
-
-    @classmethod
-    def parse(cls, text: str) -> Position:
-        return cls(*json.loads(text))
-
-    def text(self) -> str:
-        return json.dumps(list(self))
 
 
 def paths(patterns: tuple[str, ...]) -> list[str]:
@@ -175,20 +160,20 @@ def read_new(
     """
     watch = watch or Watch()
     for path in watch.look(patterns, seen):
+        old = Position.parse(seen[path]) if path in seen else None
         try:
             stat = Path(path).stat()
+            now = Position(stat.st_size, stat.st_mtime_ns, stat.st_ino, 0)
+            rests = time.time() - stat.st_mtime > _REST_SECONDS
+            if old is not None and old[:3] == now[:3] and (old.read >= now.size or not rests):
+                watch.settle(path, seen[path] if old.read >= now.size else None, stat.st_mtime)
+                continue
+            grown = old is not None and _is_text(path) and old.goes_on(path, now)
         except OSError as error:
             watch.settle(path, None)
             yield Chunk(path, None, "", _first_line(error))
             continue
-        old = Position.parse(seen[path]) if path in seen else None
-        now = Position(stat.st_size, stat.st_mtime_ns, stat.st_ino, 0)
-        rests = time.time() - stat.st_mtime > _REST_SECONDS
-        if old is not None and old[:3] == now[:3] and (old.read >= now.size or not rests):
-            watch.settle(path, seen[path] if old.read >= now.size else None, stat.st_mtime)
-            continue
         watch.settle(path, None)
-        grown = old is not None and _is_text(path) and old.inode == now.inode and now.size >= old.read
         part = Part(old.read if grown and old is not None else 0, rests, text, at_once)
         yield from _chunks(path, now, part, changed=old is not None and not grown)
 
@@ -203,10 +188,11 @@ def _chunks(path: str, now: Position, part: Part, changed: bool) -> Iterator[Chu
             if pending is not None:
                 yield Chunk(path, pending, "", None, changed, unread)
             pending, end, unread = table, offset, lines
+        known = mark(path, end) if _is_text(path) else None
     except (OSError, pa.ArrowException) as error:
         yield Chunk(path, None, "", _first_line(error))
         return
-    yield Chunk(path, pending, now._replace(read=end).text(), None, changed, unread)
+    yield Chunk(path, pending, now._replace(read=end, mark=known).text(), None, changed, unread)
 
 
 def _first_line(error: Exception) -> str:

@@ -43,7 +43,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("drift.settings", "drift.windows", "performance.metrics", "drift.multivariate_calibration"),
     ("drift.verdicts", "performance.expected"),
     ("performance.verdicts",),
-    ("sources", "sources.settings", "sources.ship"),
+    ("sources", "sources.settings", "sources.ship", "sources.position"),
     ("settings",),
     ("consistency",),
     ("mistakes",),

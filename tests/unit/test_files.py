@@ -187,6 +187,34 @@ def test_a_truncated_text_file_is_read_again(tmp_path: Path) -> None:
     assert [chunk.changed for chunk in read.chunks] == [True]
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+@pytest.mark.parametrize("more", [0, 3])
+def test_a_text_file_written_anew_in_its_place_is_read_again(kind: str, more: int, tmp_path: Path) -> None:
+    """Other rows under the same name, as many or more of them: they do not begin where the old ones ended."""
+    path = tmp_path / f"a.{kind}"
+    old, new = ([{"id": f"{name}{n}", "n": n} for n in range(5 + many)] for name, many in (("old", 0), ("new", more)))
+    WRITERS[kind](path, old)
+    read = Reader(tmp_path)
+    assert read() == old
+    WRITERS[kind](path, new)
+    os.utime(path, (time.time(), time.time() + 1))
+    assert read() == new
+    assert [chunk.changed for chunk in read.chunks] == [True]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_text_file_written_anew_with_the_same_and_more_goes_on(kind: str, tmp_path: Path) -> None:
+    """As a table that is saved whole each time; positions of earlier versions have no mark and go on as well."""
+    path = tmp_path / f"a.{kind}"
+    rows = [{"id": f"x{n}", "n": n} for n in range(900)]
+    read = Reader(tmp_path)
+    for end in (300, 600, 900):
+        WRITERS[kind](path, rows[:end])
+        assert read() == rows[end - 300 : end]
+        assert [chunk.changed for chunk in read.chunks] == [False]
+        read.seen = {name: json.dumps(json.loads(one)[: 4 if end == 300 else 5]) for name, one in read.seen.items()}
+
+
 def test_a_touched_file_is_not_read_again(tmp_path: Path) -> None:
     """Text that did not grow has no new rows."""
     path = tmp_path / "a.jsonl"
