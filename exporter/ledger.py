@@ -88,7 +88,7 @@ def add_log(tx: Transaction, model: str, baseline: Baseline, log: Log, limits: L
     for code in np.flatnonzero(np.bincount(codes)).tolist():
         own = rows[codes == code]
         version = log.version.names[code]
-        newest[version] = max(0, int(log.timestamp[own].max()))
+        newest[version] = max(0, min(int(log.timestamp[own].max()), int(now)))  # of a clock that is wrong, too
         known = int(labelled[own].sum())
         tx.count(model, version, {("predictions", ""): len(own), ("labels", ""): known})
     tx.raise_newest(model, newest)

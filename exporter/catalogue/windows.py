@@ -47,7 +47,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "model_newest_row_timestamp_seconds",
         M,
-        f"Event time of the newest prediction, in Unix seconds; {INGEST}.",
+        f"Event time of the newest prediction, at most when it was read, in Unix seconds; {INGEST}.",
     ),
     Family(
         "model_data_delay_threshold_seconds",

@@ -307,7 +307,7 @@ def test_future_rows_are_not_seen_as_of_an_earlier_time(folder: Path) -> None:
 
 @pytest.mark.parametrize("lateness", [None, "2h"])
 def test_one_row_from_the_future_makes_no_other_late(lateness: str | None, folder: Path) -> None:
-    """A clock that was wrong once: its row is in no window, and all others are counted."""
+    """A clock that was wrong once: its row is in no window, all others are counted, and the log is as old as it is."""
     more = {"lateness": lateness} if lateness else {}
     write_config(folder, model("credit", **more))
     plain = predictions(rows("credit", NOON + 300 * DAY, NOON + 301 * DAY, 1, seed=9))
@@ -317,8 +317,10 @@ def test_one_row_from_the_future_makes_no_other_late(lateness: str | None, folde
         more_rows = predictions(rows("credit", NOON, NOON + HOUR, 20, seed=10))
         write(more_rows, folder / "credit" / "predictions" / "2.parquet")
         found = fleet.run(NOON + HOUR)
+        later = fleet.run(NOON + 2 * HOUR)
     assert only(found, "model_window_rows", window="1d", dataset="current") == 480
     assert only(found, "model_rows_rejected_total", reason="late") == 0
+    assert NOON < only(later, "model_newest_row_timestamp_seconds") <= NOON + HOUR
     assert states(found, "credit") == WELL
 
 
