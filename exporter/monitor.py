@@ -101,8 +101,9 @@ class Monitor:
 
         over: says that there is no more time to read.
         """
-        if not self._results:
-            self._board.publish(self._of_tasks(), fresh=False)
+        if not self._results:  # other settings of before may have had tasks that these have not
+            gone = {(self.model.name, name): Readings() for name in OPTIONAL if name not in self.tasks}
+            self._board.publish(gone | self._of_tasks(), fresh=False)
         fresh = self._attempt("ingest", now, lambda: self._ingest.run(now, over))
         if self.unread:
             self._board.publish(self._of_tasks(), fresh=False)

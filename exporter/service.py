@@ -32,6 +32,7 @@ from exporter.segments import ALL
 from exporter.settings import Model, Retention
 from exporter.shards import Shard
 from exporter.store import Store, StoreError
+from exporter.store.connect import read_url
 from exporter.store.lease import Lease, application, own_name
 
 log = logging.getLogger("exporter.service")
@@ -319,8 +320,9 @@ class Service:
 
 def _only_one(url: str) -> IO[str] | None:
     """Refuse a second exporter on one SQLite file: both would count the same rows."""
-    path = url.removeprefix("sqlite:///")
-    if not url.startswith("sqlite:///") or path in {"", ":memory:"}:
+    own = read_url(url)
+    path = own.database
+    if own.get_backend_name() != "sqlite" or path in {None, "", ":memory:"}:
         return None
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)

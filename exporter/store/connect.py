@@ -32,7 +32,7 @@ def read_url(text: str) -> sa.URL:
         ) from error
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
-    if url.drivername not in {"sqlite", "sqlite+pysqlite", "postgresql+psycopg"}:
+    if url.drivername not in {"sqlite", "postgresql+psycopg"}:
         raise StoreError(f"store.url: {url.drivername} is no store: use sqlite or postgresql+psycopg")
     return url
 

@@ -148,9 +148,41 @@ def test_only_what_changed_starts_anew(runs: Runs, service: Service, config: Pat
     assert service.monitors["credit"]._ingest._retention == 10 * 86400
 
 
-def test_store_is_one_exporters(service: Service, config: Path) -> None:
-    """Within one process, too; a store in memory and a database server have no lock."""
+def test_a_task_that_is_configured_no_more_leaves_no_results(tmp_path: Path) -> None:
+    """They would stay as they were for ever, and no task's age would tell."""
+    write_all(tmp_path, "prices", time.time())
+    business = [{"name": "turnover", "unit": "usd", "sum": "amount"}]
+    service = Service(load(write_config(tmp_path, model("prices", business=business))))
+
+    def tasks() -> set[str]:
+        text = service.board.page(openmetrics=False, compressed=False).body.decode()
+        return {dict(labels)["task"] for (name, labels) in samples(text) if name == "model_task_running"}
+
+    def indicators() -> bool:
+        return b"model_business_" in service.board.page(openmetrics=False, compressed=False).body
+
+    service.start()
+    try:
+        until(lambda: not service.unready())
+        assert indicators()
+        assert "business" in tasks()
+        write_config(tmp_path, model("prices"))
+        assert service.reload()
+        until(lambda: not service.unready())
+        assert "business" not in tasks()
+        assert not indicators()
+    finally:
+        assert service.stop()
+
+
+@pytest.mark.parametrize("url", ["sqlite:///model-exporter.db", "sqlite:///model-exporter.db?timeout=5"])
+def test_store_is_one_exporters(service: Service, config: Path, url: str) -> None:
+    """Within one process, too, however it is written; a store in memory and a database server have no lock."""
+    write_config(config.parent, model("credit"), store={"url": url})
     with pytest.raises(StoreError, match="is in use by another exporter"):
+        Service(load(config))
+    write_config(config.parent, model("credit"), store={"url": url.replace(":", "+pysqlite:", 1)})
+    with pytest.raises(StoreError, match=r"sqlite\+pysqlite is no store"):
         Service(load(config))
     write_config(config.parent, model("credit"), store={"url": "sqlite:///:memory:"})
     for _ in range(2):
