@@ -30,13 +30,16 @@ _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
 def trigger(schedule: Schedule, model: str = "") -> BaseTrigger:
-    """Turn a schedule into a trigger; raises ValueError for a cron line that cannot be read.
+    """Turn a schedule into a trigger; raises ValueError for a cron line that cannot be read or never comes.
 
     The models of one interval run spread over it, each at moments of its own, the same after a restart.
     """
     if schedule.cron is not None:
         minute, hour, day, month, weekday = schedule.cron.split()
-        return CronTrigger(None, month, day, None, _weekdays(weekday), hour, minute, timezone=UTC)
+        found = CronTrigger(None, month, day, None, _weekdays(weekday), hour, minute, timezone=UTC)
+        if found.get_next_fire_time(None, datetime.now(UTC)) is None:
+            raise ValueError(f"{schedule.cron!r} never comes: no such month has such a day")
+        return found
     every = schedule.every or 60.0
     phase = every * (number(model) / 2**64)
     return IntervalTrigger(seconds=every, start_date=datetime.fromtimestamp(phase, UTC), timezone=UTC)

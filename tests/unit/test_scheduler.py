@@ -133,10 +133,11 @@ def test_unusable_lines_are_told_with_their_place() -> None:
     reference: {{files: r}}
     predictions: {{files: p}}
     schedule: {{cron: "{line}"}}"""
-        for name, line in (("a", "61 * * * *"), ("b", "* * * * *"), ("c", "* * * * 9"))
+        for name, line in (("a", "61 * * * *"), ("b", "* * * * *"), ("c", "* * * * 9"), ("d", "0 0 30 2 *"))
     )
     wrong = unusable(parse(text, Path("c.yml")))
-    assert [one.place for one in wrong] == [("models", 0, "schedule", "cron"), ("models", 2, "schedule", "cron")]
+    assert [one.place for one in wrong] == [("models", number, "schedule", "cron") for number in (0, 2, 3)]
+    assert "'0 0 30 2 *' never comes" in wrong[-1].message
     assert all(one.message.startswith("no cron line: ") for one in wrong)
 
 
