@@ -18,6 +18,7 @@ from exporter.monitor import Monitor
 from exporter.scheduler import interval
 from exporter.service import Service
 from exporter.store import Store
+from exporter.store.tables import TABLES
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "flights"
@@ -177,3 +178,10 @@ def test_shown_with_the_labels_of_the_catalogue(shown: dict[str, set[str]]) -> N
         if name in FAMILIES:
             extra = {"le"} if FAMILIES[name].kind == "histogram" else set()
             assert labels == {*FAMILIES[name].labels} | extra, name
+
+
+def test_removal_names_every_table() -> None:
+    """Whoever removes the exporter leaves nothing behind."""
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    (named,) = re.findall(r"`drop table ([\w, ]+)`", text)
+    assert named.split(", ") == sorted(TABLES.tables)

@@ -565,15 +565,16 @@ def test_model_that_is_removed_while_it_runs(config: Path, free_port: int) -> No
 
 
 def test_a_name_may_have_a_slash(tmp_path: Path) -> None:
-    """As names of registries have; written as it is or escaped."""
+    """As names of registries have, and other signs that addresses have a use for; written as it is or escaped."""
     write_all(tmp_path, "credit", time.time())
-    with Serving(write_config(tmp_path, model("credit") | {"name": "team/credit"}), unused_port()) as serving:
+    with Serving(write_config(tmp_path, model("credit") | {"name": "team/credit#1"}), unused_port()) as serving:
         serving.ready()
-        for written in ("team/credit", "team%2Fcredit"):
-            assert serving.get(f"/api/v1/models/{written}/status").json["data"]["model"] == "team/credit"
-            assert "no retraining of 'team/credit'" in serving.get(f"/models/{written}/retrain").json["error"]
+        for written in ("team/credit%231", "team%2Fcredit%231"):
+            assert serving.get(f"/api/v1/models/{written}/status").json["data"]["model"] == "team/credit#1"
+            assert "no retraining of 'team/credit#1'" in serving.get(f"/models/{written}/retrain").json["error"]
             for path in (f"/api/v1/models/{written}/results", f"/models/{written}"):
                 assert (path, serving.get(path).code) == (path, 200)
-        assert 'href="/models/team/credit"' in serving.get("/").text
+        for path in ("/models/team/credit%231", "/api/v1/models/team/credit%231/results"):
+            assert f'href="{path}"' in serving.get("/").text
         assert serving.get("/api/v1/models/team/status").code == 404
         assert serving.stop() == 0
