@@ -32,7 +32,7 @@ from exporter.profile.numeric import NumericBins
 from exporter.quality import quality
 from exporter.reference import fit
 from exporter.rows import SECOND, NumericColumn
-from exporter.schema import Schema, SchemaError, origin, tells_missing
+from exporter.schema import Schema, SchemaError, origin, tells_missing, text_in_csv
 from exporter.settings import Model
 from exporter.sources import files, spark, whole
 from exporter.tasks import TaskError
@@ -134,7 +134,7 @@ def _newest(model: Model, source: str, baseline: Baseline) -> tuple[pa.Table | N
     try:
         if spec.spark is not None:
             Rows(model, baseline, spark.frame(spec.spark), 0.0)
-        return *whole.newest(spec, baseline.schema.text), []
+        return *whole.newest(spec, text_in_csv(model, baseline.schema)), []
     except (OSError, ValueError, TaskError) as error:
         return None, "", [Wrong((source,), str(error))]
 

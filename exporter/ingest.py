@@ -23,7 +23,7 @@ from exporter.ledger import Limits
 from exporter.profile.batch import known_by, read_labels, read_log
 from exporter.reference import fit
 from exporter.rows import NO_TIME, SECOND, times
-from exporter.schema import SchemaError
+from exporter.schema import SchemaError, text_in_csv
 from exporter.settings import Model
 from exporter.sources import files, push, whole
 from exporter.sources.files import Chunk, Unreadable
@@ -220,9 +220,8 @@ class Ingest:
             if source not in self._seen:
                 with self._store.transaction() as tx:
                     self._seen[source] = tx.positions(self.model.name, source)
-            chunks = self._feed(
-                source, spec.files, self._seen[source], baseline.schema.text, rows_at_once(self.model, baseline)
-            )
+            text = text_in_csv(self.model, baseline.schema)
+            chunks = self._feed(source, spec.files, self._seen[source], text, rows_at_once(self.model, baseline))
             groups = groupby(chunks, key=lambda chunk: chunk.path)
         read = 0
         for path, group in groups:

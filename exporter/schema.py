@@ -61,6 +61,16 @@ def roles(columns: Columns) -> set[str]:
     return {name for name in (*named, *scores, columns.error, *columns.outcomes, *columns.ignore) if name is not None}
 
 
+def text_in_csv(model: Model, schema: Schema) -> tuple[str, ...]:
+    """Return the columns of a CSV file that stay text: those of the reference, and names, whatever they look like.
+
+    `0012` and `12e3` are ids, `1.10` is a version; as numbers, long ids would be rounded, and several be one.
+    """
+    version = model.version["column"] if isinstance(model.version, dict) else None
+    names = (model.columns.id, model.columns.group, version)
+    return tuple(dict.fromkeys((*schema.text, *(name for name in names if name is not None))))
+
+
 class Skipped(NamedTuple):
     """Why a column is no feature."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import NamedTuple
 
@@ -18,6 +19,8 @@ from exporter.rows import NO_TIME, SECOND, CategoryColumn, Floats, Ints, Numeric
 from exporter.schema import Kind, Schema, origin
 from exporter.segments import NONE, Segments
 from exporter.settings import Model
+
+_NUMBER = re.compile(r"\s*(-?\d+)(?:\.0)?\s*")
 
 
 class Log(NamedTuple):
@@ -69,7 +72,7 @@ def read_log(model: Model, schema: Schema, table: pa.Table, segments: Segments =
     timestamp = times(table[columns.timestamp], columns.timezone)
     kept = timestamp != NO_TIME
     rejected["timestamp"] = int((~kept).sum())
-    ids = categorical(table[columns.id]).texts() if columns.id else None
+    ids = names_of(table[columns.id]) if columns.id else None
     if ids is not None:
         named = np.array([name is not None for name in ids], np.bool_)
         rejected["id"] = int((kept & ~named).sum())
@@ -109,7 +112,7 @@ def read_labels(model: Model, schema: Schema, table: pa.Table) -> Labels:
             raise KeyError(f"column {name!r} is missing")
     rejected: Counter[str] = Counter()
     label, label_time = labels_of(model, schema, table, rejected)
-    ids = categorical(table[columns.id]).texts()
+    ids = names_of(table[columns.id])
     assert label is not None
     known = ~np.isnan(label)
     named = np.array([name is not None for name in ids], np.bool_)
@@ -184,12 +187,19 @@ def class_index(classes: tuple[str, ...], column: CategoryColumn, other: float) 
     return np.where(np.isnan(values), other, values) if other == -1 else values
 
 
+def names_of(array: pa.ChunkedArray) -> list[str | None]:
+    """Return the ids of rows or groups; a whole number is one however it is written (` 7`, `7.0`), `007` is another."""
+    column = categorical(array)
+    numbers = ((name, _NUMBER.fullmatch(name)) for name in column.names)
+    return column._replace(names=tuple(found[1] if found else name for name, found in numbers)).texts()
+
+
 def groups_of(model: Model, table: pa.Table) -> list[str | None] | None:
     """Return the name of each row's group; None where rows are not ranked."""
     column = model.columns.group
     if column is None:
         return None
-    return categorical(table[column]).texts() if column in table.column_names else [None] * len(table)
+    return names_of(table[column]) if column in table.column_names else [None] * len(table)
 
 
 def weights_of(model: Model, table: pa.Table) -> Floats | None:

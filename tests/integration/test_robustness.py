@@ -711,6 +711,32 @@ def test_row_that_comes_in_two_files_counts_once(folder: Path, whole: Samples) -
     assert differing(lasting(found), lasting(whole)) == {"model_rows_rejected_total"}
 
 
+@pytest.mark.parametrize("form", ["2026030912000000{:04d}", "{:06d}", "{}e7", "{}.0"])
+def test_ids_that_look_like_numbers_are_names(form: str, tmp_path: Path) -> None:
+    """In a CSV file they are rounded as numbers, or written as others than where text stands beside them."""
+    own = model("animals", version={"column": "release"})
+    write_reference(tmp_path, "animals", NOON - 2 * DAY)
+    path = tmp_path / "animals" / "reference.parquet"
+    write(pq.read_table(path, columns=[name for name in pq.read_schema(path).names if name != "id"]), path)
+    log = rows("animals", NOON - DAY, NOON, 480, seed=2)
+    log = log.set_column(0, "id", pa.array([form.format(number) for number in range(1, 481)]))
+    release = pa.array(["1.1", "1.10"] * 240)
+    write(predictions(log).append_column("release", release), newest(tmp_path, "animals"))
+    known = labels(log)
+    write(known.slice(0, 300), newest(tmp_path, "animals", "labels"))
+    plain = [name.removesuffix(".0") for name in known["id"].to_pylist()[300:]]
+    others = known.slice(300).set_column(0, "id", pa.array(plain))
+    write(
+        pa.concat_tables([others, others.slice(0, 1).set_column(0, "id", pa.array(["x"]))]),
+        newest(tmp_path, "animals", "labels").with_name("2.csv"),
+    )
+    write_config(tmp_path, own)
+    found = run(tmp_path, NOON + DAY // 4)
+    for version in ("1.1", "1.10"):
+        assert only(found, "model_predictions_total", model_version=version) == 240
+        assert only(found, "model_labels_total", model_version=version) == 240
+
+
 # --- the reference ----------------------------------------------------------------------------------------------------
 
 
