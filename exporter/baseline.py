@@ -41,10 +41,11 @@ class Baseline:
 
     packed, slices: the reference's profile, and that of each segment that it has rows of. newest: newest event time in
     seconds, None where it has no times. learned: (segment, baseline) -> window -> thresholds, for what it can teach.
-    quality: window -> bounds of bad shares. days: what its local days (days since 1970) were like. importance: what
-    the features mean to the model, as far as the reference tells. sequential: detectors by signal. rows: whole rows to
-    compare with, where that is asked for. label_delays: label value -> seconds after which nearly all its labels were
-    known. misses: window -> metric -> how far off its estimate was on chunks of the reference that it had not seen.
+    quality: window -> bounds of bad shares. days: what its local days (days since 1970) were like; day_begins: how many
+    hours after midnight they begin. importance: what the features mean to the model, as far as the reference tells.
+    sequential: detectors by signal. rows: whole rows to compare with, where that is asked for. label_delays: label
+    value -> seconds after which nearly all its labels were known. misses: window -> metric -> how far off its estimate
+    was on chunks of the reference that it had not seen.
     """
 
     schema: Schema
@@ -56,6 +57,7 @@ class Baseline:
     learned: Learned
     quality: Mapping[str, QualityBounds]
     days: Mapping[int, Day]
+    day_begins: int
     importance: Importance | None
     sequential: tuple[tuple[str, sequential.Learned], ...]
     rows: RowBaseline | None
@@ -172,6 +174,7 @@ def dump(baseline: Baseline) -> tuple[str, bytes]:
         ],
         "quality": {window: quality_bounds.to_plain(one) for window, one in baseline.quality.items()},
         "days": {str(day): to_text(own) for day, own in baseline.days.items()},
+        "day_begins": baseline.day_begins,
         "sequential": [[signal, sequential.to_plain(own)] for signal, own in baseline.sequential],
         "rows": row_baseline.to_plain(baseline.rows) if baseline.rows is not None else None,
         "importance": baseline.importance._asdict() if baseline.importance is not None else None,
@@ -197,6 +200,7 @@ def restore(text: str, counts: bytes) -> Baseline:
         learned=learned,
         quality={window: quality_bounds.from_plain(one) for window, one in plain["quality"].items()},
         days={int(day): from_text(own) for day, own in plain["days"].items()},
+        day_begins=plain.get("day_begins", 0),
         sequential=tuple((signal, sequential.from_plain(own)) for signal, own in plain["sequential"]),
         rows=row_baseline.from_plain(plain["rows"]) if plain["rows"] is not None else None,
         importance=Importance(**plain["importance"]) if plain["importance"] is not None else None,

@@ -23,7 +23,7 @@ from exporter.rows import Ints
 from exporter.segments import ALL
 from exporter.settings import Model
 
-WAY = 3  # of learning; another number learns again from a reference whose thresholds are stored
+WAY = 4  # of learning; another number learns again from a reference whose thresholds are stored
 DAY = 86_400
 WEEK = 7 * DAY
 _MOST_CELLS = 256  # cells of a number that sizes are learned from: Kolmogorov-Smirnov is exact to 1/256
@@ -95,6 +95,21 @@ def calibrations(
             for name, one in calibrate(own, allowed, plan.examples).items():
                 found.setdefault((name, plan.against), {})[plan.window] = one
     return found
+
+
+def told(model: Model, learned: Learned) -> tuple[list[str], list[str]]:
+    """Say of each window and baseline what its thresholds were learned from, and which could not be learned."""
+    found, lost = [], []
+    for window in model.windows:
+        for against in model.drift.baselines:
+            own = learned.get((ALL, against), {}).get(window.name)
+            pair = f"window {window.name}" + (f" against {against}" if against != REFERENCE else "")
+            if own is not None:
+                found.append(f"{pair}: thresholds learned from {own.units} days of the reference")
+            elif against == REFERENCE or lag_of(window.seconds, against) is not None:
+                so = "default effects hold" if against == REFERENCE else "it is not compared"
+                lost.append(f"{pair}: the reference has too few days with enough rows to learn thresholds: {so}")
+    return found, lost
 
 
 def budget_parts(model: Model) -> dict[str, float]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from exporter import duration, parts
+from exporter import duration, parts, reference_days
 from exporter.baseline import Baseline
 from exporter.business.expression import parse
+from exporter.calibrate import told
 from exporter.cluster.plan import Rows
 from exporter.derive import Embedding, names
 from exporter.drift.thresholds import in_force
@@ -231,17 +233,9 @@ def _judgement(model: Model, baseline: Baseline, rows: Log) -> Report:
         "series_about": series,
         "rows_needed": {"drift": model.drift.min_rows, "performance": model.performance.min_rows},
         "rows_expected_per_window": expected,
-        "learned": [_learned(baseline, window.name) for window in model.windows],
+        "learned": [*chain(*told(model, baseline.learned)), *reference_days.told(baseline.day_begins, model.timezone)],
         "thresholds": _thresholds(model, baseline, expected),
     }
-
-
-def _learned(baseline: Baseline, window: str) -> str:
-    """Say where a window's thresholds come from."""
-    found = baseline.calibrations.get(window)
-    if found is None or not found.nulls:
-        return f"window {window}: the reference has too few days with rows to learn thresholds: default effects hold"
-    return f"window {window}: thresholds learned from {found.units} days of the reference"
 
 
 def _thresholds(model: Model, baseline: Baseline, expected: dict[str, int]) -> list[Report]:

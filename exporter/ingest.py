@@ -13,9 +13,10 @@ from itertools import groupby
 
 import pyarrow as pa
 
-from exporter import ledger
+from exporter import ledger, reference_days
 from exporter.baseline import Baseline, dump, learning_hash, restore, settings_hash
 from exporter.buckets import Deltas, merged
+from exporter.calibrate import told
 from exporter.cluster.refresh import Job, Reach
 from exporter.cluster.refresh import read as cluster
 from exporter.evaluate.views import View
@@ -187,6 +188,10 @@ class Ingest:
             audit.append(tx, time.time(), kind, adopted, model.name, "exporter")
         for column, reason in made.schema.skipped.items():
             log.warning("model %s: column %s is not monitored: %s", model.name, column, reason)
+        for sentence in told(model, made.learned)[1]:
+            log.info("model %s: %s", model.name, sentence)
+        for sentence in reference_days.told(made.day_begins, model.timezone):
+            log.warning("model %s: %s", model.name, sentence)
         return self._use(made)
 
     def _stored(self) -> Baseline:

@@ -31,7 +31,8 @@ from exporter.profile.serving import ErrorBins, LatencyBins
 from exporter.profile.tally import Cut, learn_categories, learn_numbers
 from exporter.profile.weight import WeightBins
 from exporter.quality_bounds import learn_windows
-from exporter.rows import NO_TIME, SECOND, Bools, CategoryColumn, Ints, local_days, times
+from exporter.reference_days import cut
+from exporter.rows import NO_TIME, SECOND, Bools, CategoryColumn, Ints, times
 from exporter.schema import Schema, SchemaError, Skipped, Type, candidates, infer, look
 from exporter.segments import Segments
 from exporter.segments import fit as fit_segments
@@ -65,7 +66,7 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
     """Make the baseline of a model; raises SchemaError where the reference cannot serve."""
     schema, bins, batch, outcomes, timestamp, counted = _read(model, reference)
     labelled = usable(bins, outcomes)
-    days = _days_of(model, timestamp)
+    begins, days = cut(timestamp, model.timezone)
     day = days if (days != NO_TIME).all() else None
     learned = learn(bins, batch, outcomes, labelled, day) if model.performance.estimate else NOTHING
     bins = bins.with_estimator(learned.estimator)
@@ -103,6 +104,7 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
         learned=calibrations(model, bins, units, of_segments, numbers),
         quality=learn_windows(model, bins, units, numbers),
         days=described,
+        day_begins=begins,
         importance=None if has_importances(model, schema) else measure(batch, outcomes, model.task),
         sequential=tuple(_detectors(model, described)),
         rows=row_baseline.learn(model, schema, bins, batch, days) if model.judges_rows else None,
@@ -300,16 +302,10 @@ def _days(model: Model, bins: ModelBins, counts: Counts, days: Mapping[int, Coun
     return {day: describe(model, bins, reference, dense(bins, own)) for day, own in days.items()}
 
 
-def _days_of(model: Model, timestamp: Ints) -> Ints:
-    """Return the number of each row's local day; NO_TIME where it has no time."""
-    known = timestamp != NO_TIME
-    return np.where(known, local_days(timestamp, known, model.timezone), NO_TIME)
-
-
 def _starts(model: Model, timestamp: Ints, days: Ints) -> dict[int, Ints]:
     """Return the number of each row's unit, by the unit's length in seconds; NO_TIME where it has no time.
 
-    A day is the model's local day. days: number of each row's day.
+    days: number of each row's day, as `reference_days` cuts them.
     """
     lengths = {DAY, *(units_of(window.seconds) for window in model.windows)}
     known = timestamp != NO_TIME

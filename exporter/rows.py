@@ -243,8 +243,13 @@ def times(array: pa.ChunkedArray, zone: str) -> Ints:
 
 def local_days(timestamp: Ints, known: Bools, zone: str) -> Ints:
     """Return the number of each moment's local day; 0 where the time is not known."""
+    return local_hours(timestamp, known, zone) // 24
+
+
+def local_hours(timestamp: Ints, known: Bools, zone: str) -> Ints:
+    """Return the number of each moment's local hour since 1970; 0 where the time is not known."""
     moments = arrow.array(np.where(known, timestamp, 0).astype(np.int64), pa.timestamp("us", zone))
-    return np.asarray(arrow.numbers(pc.local_timestamp(moments), "i8") // (86_400 * SECOND), np.int64)
+    return np.asarray(arrow.numbers(pc.local_timestamp(moments), "i8") // (3_600 * SECOND), np.int64)
 
 
 def _times_in_text(array: pa.ChunkedArray, zone: str) -> Ints:

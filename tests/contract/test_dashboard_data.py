@@ -38,10 +38,6 @@ SILENT: dict[tuple[str, str, str], str] = {
     ("model-detail", "How far are whole rows by $rows_method?", "C"): "no critical threshold",
     ("model-detail", "When did a daily signal change?", "A"): "where days end, by the clock, decides whether one has",
     ("model-detail", "Which signals have changed, and since when?", "D"): "as above",
-    # The log is moved to end now, so the clock also says where the reference's days are cut.
-    ("model-detail", "From which past does it differ?", "BC"): "where days end decides what they teach",
-    ("model-detail", "Did it come slowly or at once?", "BCD"): "as above",
-    ("model-feature", "What do the methods say?", "BC"): "as above",
     (
         "model-detail",
         "Have predictions or labels drifted?",

@@ -63,7 +63,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("profile.model",),
     ("profile.batch", "parts", "profile.sample"),
     ("kpis",),
-    ("calibrate", "history", "importance", "estimation"),
+    ("calibrate", "history", "importance", "estimation", "reference_days"),
     ("quality_bounds", "row_baseline"),
     ("baseline",),
     ("reference",),

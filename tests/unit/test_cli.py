@@ -329,8 +329,10 @@ def test_run_fails_with_a_task(copied: Path) -> None:
 def test_logs_are_lines(copied: Path) -> None:
     """Text by default; JSON objects where wanted."""
     found = cli("run", "--config.file", copied, "--at", AT, "--model", "credit")
-    (line,) = found.stderr.splitlines()
-    assert re.match(r"\d{4}-\d\d-\d\d .* INFO model credit: new baseline [0-9a-f]{16}", line)
+    first, *others = found.stderr.splitlines()
+    assert re.match(r"\d{4}-\d\d-\d\d .* INFO model credit: new baseline [0-9a-f]{16}", first)
+    for line, pair in zip(others, ("6h", "6h against previous"), strict=True):
+        assert f" INFO model credit: window {pair}: the reference has too few days" in line
     (copied.parent / "credit" / "reference.parquet").unlink()
     found = cli("run", "--config.file", copied, "--at", AT, "--model", "credit", "--log.format", "json")
     logged = [json.loads(line) for line in found.stderr.splitlines()]
