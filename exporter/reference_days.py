@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from exporter.rows import NO_TIME, Bools, Ints, local_hours
 
@@ -43,8 +41,7 @@ def _begins(hours: Ints, known: Bools) -> int:
     A reference may have gaps (every second day, nights, a batch a day): what lies together between two of them is to
     be in one day. How whole they are is told by Simpson's index: the chance that two rows are of the same day.
     """
-    counted = pc.value_counts(pa.array(hours[known]))
-    hour, rows = (np.asarray(counted.field(name), np.int64) for name in ("values", "counts"))
+    hour, rows = np.unique(hours[known], return_counts=True)
     if not len(hour):
         return 0
     whole = {begins: _simpson((hour - begins) // _HOURS, rows) for begins in _NEAREST}
