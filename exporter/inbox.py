@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from exporter.baseline import Baseline, restore
@@ -47,7 +48,7 @@ class Inbox:
             raise Refused(409, "conflict", f"model {model.name} takes no {source}: configure {source}: {{push: {{}}}}")
         baseline = self._baseline(model)
         try:
-            ids, newest, rejected = _look_at(model, source, baseline, table)
+            ids, newest, rejected, labelled = _look_at(model, source, baseline, table)
         except KeyError as error:
             raise Refused(400, "bad_data", f"model {model.name}: {error.args[0]}") from error
         rejected["line"] += unread
@@ -56,10 +57,10 @@ class Inbox:
             fresh = len(set(ids) - known) if source == "predictions" else len(ids)
             rejected["duplicate"] += len(ids) - fresh
             waiting = tx.waiting_rows(model.name, source)
-            if fresh and waiting + len(table) > spec.push.most_rows:
+            if (fresh or labelled) and waiting + len(table) > spec.push.most_rows:
                 sentence = f"model {model.name}: {waiting} {source} wait to be counted, {spec.push.most_rows} may"
                 raise Refused(429, "too_many_requests", f"{sentence}: send them later")
-            if fresh:
+            if fresh or labelled:  # a row that is known may bring its label
                 tx.put_batch(model.name, source, len(table), newest, pack(table))
                 waiting += len(table)
             if unread:
@@ -80,14 +81,17 @@ class Inbox:
         return kept[1]
 
 
-def _look_at(model: Model, source: str, baseline: Baseline, table: pa.Table) -> tuple[list[str], int, Counter[str]]:
+def _look_at(
+    model: Model, source: str, baseline: Baseline, table: pa.Table
+) -> tuple[list[str], int, Counter[str], bool]:
     """Return the ids of the rows that can be counted, the newest time in seconds, and what is wrong with the others.
 
+    The last one says whether any row brings a label.
     They are looked at again when they are counted; what is in the future then was not yet known here.
     """
     if source == "labels":
         labels = read_labels(model, baseline.schema, table)
-        return labels.ids, int(time.time()), Counter(labels.rejected)
+        return labels.ids, int(time.time()), Counter(labels.rejected), bool(labels.ids)
     log = read_log(model, baseline.schema, table, baseline.segments)
     newest = int(log.timestamp.max()) // SECOND if len(log.timestamp) else 0
-    return log.ids or [], newest, Counter(log.rejected)
+    return log.ids or [], newest, Counter(log.rejected), log.label is not None and not np.isnan(log.label).all()

@@ -122,6 +122,21 @@ def test_a_new_baseline_counts_what_was_sent_again(tmp_path: Path, store: Store)
         assert tx.next_batch("credit", "predictions", 0) is None  # it is gone
 
 
+def test_a_row_that_is_sent_again_brings_its_label(tmp_path: Path, store: Store) -> None:
+    """As one of a file does, also where no other row of what is sent is new."""
+    log = write_all(tmp_path, "credit", NOON)
+    own = settings(tmp_path, "credit", predictions={"push": {}}, labels=None)
+    monitor, inbox = monitored(own, store), Inbox(store)
+    assert monitor.run(NOON)
+    assert inbox.take(own, "predictions", predictions(log), 0).accepted == 960
+    assert monitor.run(NOON)
+    known = readings(monitor)["model_labels_total"]
+    taken = inbox.take(own, "predictions", log.slice(0, 10), 0)
+    assert (taken.accepted, taken.rejected) == (0, {"duplicate": 10})
+    assert monitor.run(NOON)
+    assert [one.value for one in readings(monitor)["model_labels_total"]] == [10 + sum(one.value for one in known)]
+
+
 def test_rows_that_are_left_out_are_told(tmp_path: Path, store: Store) -> None:
     """With the reason; the others are taken."""
     log = predictions(write_all(tmp_path, "credit", NOON)).to_pylist()[:6]
