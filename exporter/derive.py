@@ -29,6 +29,7 @@ from exporter.rows import (
     Ints,
     NumericColumn,
     categorical,
+    values_of,
     vector_lengths,
     vectors,
 )
@@ -66,7 +67,7 @@ Transform = Text | Embedding
 
 def seem_sentences(array: pa.ChunkedArray) -> bool:
     """Say whether text is sentences: most rows differ, with three words on average; an id or a time has fewer."""
-    texts = [text for text in pc.unique(array).to_pylist() if text is not None]
+    texts = [text for text in values_of(pc.unique(array)) if text is not None]
     if len(texts) < _LEAST_TEXTS or 2 * len(texts) <= len(array) - array.null_count:
         return False
     some = sorted(texts)[:: max(len(texts) // 1000, 1)]

@@ -88,7 +88,10 @@ def _numbers_in_text(array: pa.ChunkedArray) -> NumericColumn:
     from pandas import to_numeric
 
     text = array.to_pandas()
-    blank = text.isna() | (text.str.strip() == "")
+    try:
+        blank = text.isna() | (text.str.strip() == "")
+    except (UnicodeDecodeError, pa.ArrowInvalid):  # bytes that are no text
+        return _numbers_in_text(pa.chunked_array([pa.array(values_of(array), pa.string())]))
     values = to_numeric(text.where(~blank), errors="coerce").to_numpy(np.float64, na_value=np.nan)
     valid = ~np.isinf(values) & (~np.isnan(values) | blank.to_numpy(np.bool_))
     return NumericColumn(np.where(valid, values, np.nan), valid)
@@ -172,7 +175,7 @@ def _lists(array: pa.ChunkedArray) -> tuple[pa.Array | None, Bools]:
         return pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type), missing
     if not is_text(array.type):
         return None, missing
-    texts = array.to_pylist()
+    texts = values_of(array)
     missing |= np.array([text is None or not text.strip() for text in texts], np.bool_)
     return pa.array([_json_list(text) for text in texts], pa.list_(pa.float64())), missing
 
@@ -206,12 +209,21 @@ def coded(array: pa.ChunkedArray) -> tuple[list[str | None], Ints]:
             whole = whole.dictionary_encode()
         except pa.ArrowNotImplementedError:  # lists and the like
             whole = pa.array([canonical(value) for value in whole.to_pylist()], pa.string()).dictionary_encode()
-    names = [canonical(value) for value in whole.dictionary.to_pylist()]
+    names = [canonical(value) for value in values_of(whole.dictionary)]
     indices = whole.indices
     codes = arrow.numbers(indices, f"{'u' if str(indices.type)[0] == 'u' else 'i'}{indices.type.bit_width // 8}")
     if indices.null_count:
         codes = np.where(arrow.valid(indices), codes.astype(np.int64), len(names))
     return names, codes
+
+
+def values_of(array: pa.Array | pa.ChunkedArray) -> list[Any]:
+    """Return plain values; what is no UTF-8 in a text, which Parquet files may hold, is replaced."""
+    try:
+        return list(array.to_pylist())
+    except UnicodeDecodeError:
+        raw = array.cast(pa.large_binary()).to_pylist()
+        return [one if one is None else one.decode("utf-8", "replace") for one in raw]
 
 
 def times(array: pa.ChunkedArray, zone: str) -> Ints:
@@ -266,4 +278,4 @@ def _times_in_text(array: pa.ChunkedArray, zone: str) -> Ints:
             return NO_TIME
         return int(moment.asm8.astype(np.int64))
 
-    return np.array([NO_TIME if text is None else one(text) for text in array.to_pylist()], np.int64)
+    return np.array([NO_TIME if text is None else one(text) for text in values_of(array)], np.int64)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exporter.rows import canonical, numeric
+from exporter.rows import canonical, numeric, values_of
 
 Columns = Mapping[str, pa.Array]
 _TRUTH = ("true", "t", "yes", "1")
@@ -67,7 +67,7 @@ def read(table: pa.Table, names: tuple[str, ...]) -> dict[str, pa.Array]:
 
 def plain(columns: Columns, names: tuple[str, ...], rows: int) -> list[list[Any]]:
     """Return each row's values of some columns, as JSON can keep them."""
-    lists = [columns[name].to_pylist() if name in columns else [None] * rows for name in names]
+    lists = [values_of(columns[name]) if name in columns else [None] * rows for name in names]
     return [list(row) for row in zip(*lists, strict=True)] if lists else [[] for _ in range(rows)]
 
 

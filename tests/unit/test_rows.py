@@ -32,6 +32,12 @@ def column(values, kind=None) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(values, kind)])
 
 
+def no_utf8(kind) -> pa.ChunkedArray:
+    """Return text with bytes that are none, as a writer that does not look leaves it in a Parquet file."""
+    raw = pa.array([b"a", None, b"b\xff"], pa.large_binary() if pa.types.is_large_string(kind) else pa.binary())
+    return pa.chunked_array([pa.Array.from_buffers(kind, 3, raw.buffers(), raw.null_count)])
+
+
 def encoded(values) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(values).dictionary_encode()])
 
@@ -55,6 +61,7 @@ def encoded(values) -> pa.ChunkedArray:
         ),
         pytest.param(column(["1", "x", None], pa.large_string()), [1, None, NAN], [1, 0, 1], id="large text"),
         pytest.param(column(["1", "x", None], pa.string_view()), [1, None, NAN], [1, 0, 1], id="text view"),
+        pytest.param(no_utf8(pa.string()), [None, NAN, None], [0, 1, 0], id="bytes that are no text"),
         pytest.param(encoded(["1", "x", None]), [1, None, NAN], [1, 0, 1], id="dictionary of text"),
         pytest.param(encoded([3, 3, None]), [3, 3, NAN], [1, 1, 1], id="dictionary of integers"),
         pytest.param(column([None, None], pa.null()), [NAN, NAN], [1, 1], id="nothing but null"),
@@ -182,6 +189,9 @@ def test_one_rule_writes_a_category(value, name):
         pytest.param(column([True, False, None]), ["1", "0", None], id="booleans"),
         pytest.param(column(["b", "a", None, ""]), ["b", "a", None, ""], id="text"),
         pytest.param(column(["1", "x"], pa.string_view()), ["1", "x"], id="text view"),
+        pytest.param(no_utf8(pa.string()), ["a", None, "b\ufffd"], id="bytes that are no text"),
+        pytest.param(no_utf8(pa.large_string()), ["a", None, "b\ufffd"], id="bytes that are no long text"),
+        pytest.param(no_utf8(pa.string()).dictionary_encode(), ["a", None, "b\ufffd"], id="dictionary of such"),
         pytest.param(encoded(["b", None, "b"]), ["b", None, "b"], id="dictionary"),
         pytest.param(
             pa.chunked_array([pa.array(["a"]).dictionary_encode(), pa.array(["b", "a"]).dictionary_encode()]),
