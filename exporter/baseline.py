@@ -32,7 +32,7 @@ from exporter.segments import ALL, Segments
 from exporter.settings import Model
 
 _ENOUGH = 0.9
-_LAYOUT = 2  # of profiles; another number makes the baseline anew and reads the log again
+LAYOUT = 3  # of profiles as stored; another number makes the baseline anew and reads the log again
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,9 +137,7 @@ def settings_hash(model: Model) -> str:
     columns = model.columns.model_dump_json(exclude={"features": {"__all__": {"importance", "windows"}}})
     sizes = (model.drift.knots, model.bucket_seconds, model.max_segments, model.judges_rows, model.performance.estimate)
     counted = [(kpi.name, kpi.kind, kpi.terms, kpi.where) for kpi in model.business]
-    return _short_hash(
-        (_LAYOUT, model.task, columns, *sizes, str(model.version), counted, sorted(model.ranked_metrics))
-    )
+    return _short_hash((LAYOUT, model.task, columns, *sizes, str(model.version), counted, sorted(model.ranked_metrics)))
 
 
 def learning_hash(model: Model) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.baseline import Baseline, dump, restore
-from exporter.profile.counts import ZERO, Counts, add, negative
+from exporter.baseline import LAYOUT, Baseline, dump, restore
+from exporter.profile.counts import ZERO, Counts, add, decode, negative
+from exporter.profile.numeric import NumericBins
+from exporter.profile.plain import bins_from_plain, bins_to_plain
 from exporter.reference import fit
 from exporter.schema import SchemaError
 from exporter.settings import Model
@@ -160,3 +163,22 @@ def test_columns_that_do_not_fit_their_bins_are_refused():
     batch = read_batch(MODELS["binary"], binary.schema, random_table(3, 10))
     with pytest.raises(TypeError, match="does not fit"):
         other.bins.place_rows(batch)
+
+
+# What a layout has in the store: some counts, some bins.
+STORED = {
+    3: (
+        "0400000006000000060000006360fcff1f0063fcf7ff3f0006d376f9cbc028f09f8181118819e0981100",
+        '{"kind": "NumericBins", "knots": ["<f8", "AAAAAAAAAAAAAAAAAAD4Pw=="], "starts": ["<i4", "AAAAAAIAAAA="], '
+        '"exact": true, "spans": ["<i4", "AAAAAA=="]}',
+    )
+}
+
+
+def test_what_an_earlier_version_has_stored_is_what_it_meant():
+    """Who changes how profiles are stored raises the layout, as a store would be unreadable, or mean other numbers."""
+    counts, bins = STORED[LAYOUT]
+    assert same(decode(bytes.fromhex(counts)), Counts(np.array([0, 1, 300, 70_000]), np.array([1, 254, -3, 2**40])))
+    made = NumericBins(np.array([0.0, 1.5]), np.array([0, 2]), True, np.array([0]))
+    assert json.dumps(bins_to_plain(made)) == bins
+    assert json.dumps(bins_to_plain(bins_from_plain(json.loads(bins)))) == bins
