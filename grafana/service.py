@@ -7,7 +7,22 @@ from typing import Any
 from grafana import queries as q
 from grafana.board import Row, assemble, sources, variable
 from grafana.health import exporter_strip, source_table, task_table
-from grafana.panels import AMBER, BLUE, GREEN, GREY, NONE, PLUM, PURPLE, RED, Query, Words, lines, steps, timeline
+from grafana.panels import (
+    AMBER,
+    BLUE,
+    GREEN,
+    GREY,
+    NONE,
+    PLUM,
+    PURPLE,
+    RED,
+    TIMES,
+    Query,
+    Words,
+    lines,
+    steps,
+    timeline,
+)
 from grafana.states import alert_table
 from grafana.tables import Column, rows
 
@@ -163,13 +178,63 @@ def _tasks() -> list[Any]:
         ),
         lines(
             "Why were runs skipped?",
-            "Runs an hour that did not start. overlap: the one before still ran. misfire: it came too late, the "
-            "machine was busy or asleep.",
+            "Runs an hour that did not start. overlap: the one before still ran. waiting: the one before still waited "
+            "for its turn. misfire: it came too late, the machine was busy or asleep.",
             "suffix: /h",
             [Query(rate("model_task_skipped_total", "reason", 3600), "{{reason}}")],
             soft=(0, 1),
             size=(6, 7),
             empty=_NO_RUN,
+        ),
+        *_queue(),
+    ]
+
+
+def _queue() -> list[Any]:
+    """The models that are due while as many run as may."""
+    late = q.top("model", q.task_lateness(True))
+    return [
+        lines(
+            "How many runs wait, and how many hang?",
+            "Waiting: models that are due while as many run as may at a time (dashed, --run.concurrency); the one that "
+            "has waited longest is next. Some at a start are usual; some always, and ModelExporterOverloaded fires: "
+            "longer schedules, or another shard. Overdue: runs that take more than twice their timeout, mostly because "
+            "a file system or database does not answer; the log names the models.",
+            "none",
+            [
+                Query(_own("model_exporter_runs_waiting"), "{{instance}} waiting"),
+                Query(_own("model_exporter_runs_overdue"), "{{instance}} overdue"),
+                Query(f"max({q.pick('model_exporter_run_concurrency', 'instance')})", "at a time", "reference"),
+            ],
+            decimals=0,
+            soft=(0, 1),
+            size=_THIRD,
+            empty=_NOT_SCRAPED,
+        ),
+        lines(
+            "How late is the run that waits longest?",
+            "Seconds since it was due (model_exporter_run_lag_seconds); 0 where none waits. As long as it stays below "
+            "the schedule no run is left out.",
+            "s",
+            [Query(_own("model_exporter_run_lag_seconds"), "{{instance}}")],
+            soft=(0, 1),
+            size=_THIRD,
+            empty=_NOT_SCRAPED,
+        ),
+        lines(
+            "Which models are late? (the 10 latest)",
+            "Time since the last success of a model's latest task, divided by its interval, where that is above 1.5. "
+            "At the dashed line, 2.5, ModelTaskStale waits to fire. Many at once: too much work; one alone: its "
+            "source, or its size.",
+            TIMES,
+            [
+                Query(f"topk(10, {late} > 1.5)", "{{model}}"),
+                Query("vector(2.5)", "stale", "critical"),
+            ],
+            decimals=1,
+            soft=(0, 3),
+            size=_THIRD,
+            empty="No model is late",
         ),
     ]
 
