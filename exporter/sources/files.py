@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from exporter.rows import canonical
 from exporter.sources import parquet
 from exporter.sources.parquet import Table, Unreadable
-from exporter.sources.position import Position, mark
+from exporter.sources.position import Position, mark, moved
 
 __all__ = [
     "FEW",
@@ -159,13 +159,17 @@ def read_new(
     watch: knows which files need no look; None: each is looked at.
     """
     watch = watch or Watch()
+    before = dict(seen)  # the caller notes what was read meanwhile
     for path in watch.look(patterns, seen):
-        old = Position.parse(seen[path]) if path in seen else None
         try:
             stat = Path(path).stat()
             now = Position(stat.st_size, stat.st_mtime_ns, stat.st_ino, 0)
             rests = time.time() - stat.st_mtime > _REST_SECONDS
+            old = Position.parse(seen[path]) if path in seen else moved(path, now, before, _is_text(path))
             if old is not None and old[:3] == now[:3] and (old.read >= now.size or not rests):
+                if path not in seen:
+                    yield Chunk(path, None, old.text())
+                    continue
                 watch.settle(path, seen[path] if old.read >= now.size else None, stat.st_mtime)
                 continue
             grown = old is not None and _is_text(path) and old.goes_on(path, now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,3 +43,24 @@ def mark(path: str, end: int) -> int:
     with Path(path).open("rb") as file:
         file.seek(start)
         return zlib.crc32(file.read(end - start))
+
+
+def moved(path: str, now: Position, seen: Mapping[str, str], is_text: bool) -> Position | None:
+    """Return how far a file was read under another name, which it has no more; raises OSError.
+
+    seen: how far each path was read.
+    """
+    for other, text in seen.items():
+        if f" {now.inode}, " in text:
+            old = Position.parse(text)
+            same = old[:3] == now[:3] or (is_text and old.mark is not None and old.goes_on(path, now))
+            if same and not _has(other, now.inode):
+                return old
+    return None
+
+
+def _has(path: str, inode: int) -> bool:
+    try:
+        return Path(path).stat().st_ino == inode
+    except OSError:
+        return False

@@ -176,6 +176,36 @@ def test_a_replaced_file_is_read_again_and_says_so(kind: str, tmp_path: Path) ->
     assert [chunk.changed for chunk in read.chunks] == [True]
 
 
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
+def test_a_renamed_file_is_not_read_again(kind: str, tmp_path: Path) -> None:
+    """As rotation leaves it: what was added before is read, and what is new under the old name is; a copy is new."""
+    path, old = tmp_path / f"b.{kind}", tmp_path / f"a.{kind}"
+    WRITERS[kind](path, ROWS)
+    read = Reader(tmp_path)
+    assert len(read()) == 2
+    path.rename(old)
+    assert [read(), [chunk.changed for chunk in read.chunks], read(), read.chunks] == [[], [False], [], []]
+    (tmp_path / f"c.{kind}").write_bytes(old.read_bytes())
+    assert len(read()) == 2
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_file_that_is_rotated_loses_nothing(kind: str, tmp_path: Path) -> None:
+    """What was added before it got its new name is read under that; what comes under the old name is another file's."""
+    path, rows = tmp_path / f"a.{kind}", [{"id": f"x{number}", "n": number} for number in range(9)]
+    WRITERS[kind](path, rows[:3])
+    read = Reader(tmp_path)
+    assert read() == rows[:3]
+    WRITERS[kind](path, rows[:6])
+    path.rename(tmp_path / f"b.{kind}")
+    WRITERS[kind](path, rows[6:])
+    found = {}
+    for chunk in files.read_new(read.pattern, read.seen):
+        read.seen[chunk.path] = chunk.position  # as the monitor does
+        found[Path(chunk.path).stem] = rows_of(chunk.table), chunk.changed
+    assert found == {"a": (rows[6:], True), "b": (rows[3:6], False)}
+
+
 def test_a_truncated_text_file_is_read_again(tmp_path: Path) -> None:
     """As log rotation by copying leaves it."""
     path = tmp_path / "a.jsonl"
