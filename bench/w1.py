@@ -120,23 +120,26 @@ def engine(knots: int) -> None:
     from exporter.evaluate.drift import drift
     from exporter.evaluate.views import View
     from exporter.profile.batch import read_log
-    from exporter.profile.counts import add_into
+    from exporter.profile.packed import add_to, empty
     from exporter.profile.tally import Cut
     from exporter.reference import fit
     from exporter.settings import Model
     from exporter.sources import files
+    from exporter.sources.parquet import Table
 
     model = Model.model_validate(settings(knots, given=True))
     baseline = fit(model, files.read_reference(model.reference.files))
-    logs = (
-        read_log(model, baseline.schema, chunk.table)
-        for chunk in files.read_new(model.predictions.files, {}, (), files.MANY)
-    )
-    vector = np.zeros(baseline.bins.size, np.int64)
-    for log in logs:
-        for counts in baseline.bins.count_rows(log.batch, [Cut(None, np.array([0, log.batch.rows]))])[0]:
-            add_into(vector, counts)
-    readings = drift(model, baseline, [View("1", "24h", 0, 86_400, vector)]).readings
+    window = empty(baseline.bins.size)  # as `Windows` has them
+
+    def count(rows: Table) -> None:
+        batch = read_log(model, baseline.schema, rows).batch
+        for counts in baseline.bins.count_rows(batch, [Cut(None, np.array([0, batch.rows]))])[0]:
+            add_to(window, counts)
+
+    at_once = files.MANY * (1 + (knots == EXACT))  # as `ingest.rows_at_once`
+    for chunk in files.read_new(model.predictions.files, {}, (), at_once):
+        count(chunk.table)
+    readings = drift(model, baseline, [View("1", "24h", 0, 86_400, window)]).readings
     found = {one.labels[4]: one.value for one in readings["model_feature_drift_score"] if one.labels[-1] == "ks"}
     (found["n49"],) = (one.value for one in readings["model_prediction_drift_score"] if one.labels[-1] == "ks")
     report(ks=found)

@@ -5,6 +5,8 @@ Arrow's own ways in and out (`to_numpy`, `pyarrow.array`) import pandas on first
 
 from __future__ import annotations
 
+import ctypes
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,10 @@ from numpy.typing import NDArray
 
 # Arrow's own pools keep tens of MiB that were freed; the system's gives them to NumPy next.
 pa.set_memory_pool(pa.system_memory_pool())
+_ARENA_MAX = -8  # malloc.h
+with suppress(AttributeError, OSError, TypeError):  # another C library than glibc has no such thing
+    # Each thread would allocate from a pool of its own: what one has freed the others could not use.
+    ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
 
 
 def one(array: pa.ChunkedArray) -> pa.Array:

@@ -22,8 +22,10 @@ from exporter.importance import FAITHFUL, Importance, effective
 from exporter.parts import Columns
 from exporter.performance.expected import Misses
 from exporter.profile import model as profile
-from exporter.profile.counts import ZERO, Counts, add_into, decode, encode
+from exporter.profile.coding import decode, encode, renewed
+from exporter.profile.counts import ZERO, Counts, add_into
 from exporter.profile.model import ModelBins
+from exporter.profile.packed import Profile, add_to, empty, spread
 from exporter.quality_bounds import QualityBounds
 from exporter.row_baseline import RowBaseline
 from exporter.rows import Ints
@@ -76,18 +78,26 @@ class Baseline:
         self.bins.rest()
 
     @cached_property
-    def vector(self) -> Ints:
-        """The reference's profile, dense."""
-        return dense(self.bins, self.counts)
+    def vector(self) -> Profile:
+        """The reference's profile, with a number at each place."""
+        return spread(self.packed, self.bins.size)
+
+    def know(self, counts: Counts) -> None:
+        """Take the reference's profile as it was counted: `vector` need not be unpacked."""
+        vector = empty(self.bins.size)
+        add_to(vector, counts)
+        self.__dict__["vector"] = vector
 
     @cached_property
     def columns(self) -> Columns:
         """The reference's columns."""
         return Columns(self.bins, self.vector)
 
-    def slice(self, segment: str) -> Ints:
-        """Return a segment's profile in the reference, dense."""
-        return dense(self.bins, self.slices.get(segment, ZERO))
+    def slice(self, segment: str) -> Profile:
+        """Return a segment's profile in the reference, with a number at each place."""
+        found = empty(self.bins.size)
+        add_to(found, self.slices.get(segment, ZERO))
+        return found
 
     @property
     def calibrations(self) -> Mapping[str, Calibration]:
@@ -122,7 +132,7 @@ class Baseline:
     def hash(self) -> str:
         """Short SHA-256 of bins, segments, what is derived, and counts: which baseline this is."""
         parts = (self.bins.hash.encode(), "\n".join(self.segments.names).encode(), digest(self.schema.derived))
-        return hashlib.sha256(b"".join((*parts, encode(self.counts)))).hexdigest()[:16]
+        return hashlib.sha256(b"".join((*parts, renewed(self.packed)))).hexdigest()[:16]
 
 
 def dense(bins: ModelBins, counts: Counts) -> Ints:

@@ -64,7 +64,7 @@ def _by_name(baseline: Baseline, found: list[tuple[tuple[str, int, int], Counts]
     return {
         (version, ALL if segment < 0 else names[segment], start): counts
         for (version, segment, start), counts in found
-        if len(counts.place)
+        if counts
     }
 
 

@@ -134,7 +134,7 @@ def _plans(model: Model, numbers: Mapping[int, Ints]) -> Iterator[Plan]:
 
 def whole(units: Sequence[Counts]) -> list[int]:
     """Leave out units with less than a quarter of the median rows: days that the reference cuts short."""
-    rows = np.array([int(unit.amount[0]) if len(unit.place) else 0 for unit in units])
+    rows = np.array([int(unit.amount[0]) if unit else 0 for unit in units])
     return [number for number, count in enumerate(rows.tolist()) if count * 4 >= np.median(rows)]
 
 

@@ -37,6 +37,7 @@ from exporter.rows import (
 MOST_WORDS = 20_000
 MOST_ROWS = 5_000  # of the reference, to fit axes on
 MOST_AXES = 8
+_FEW = 100
 _SLICE = 8_192  # rows at a time, so that wide vectors fit into memory
 _LEAST_TEXTS = 100  # of fewer nobody can say that they never repeat
 _WORD = re.compile(r"\w+")
@@ -76,8 +77,12 @@ def seem_sentences(array: pa.ChunkedArray) -> bool:
 
 def seem_lists(array: pa.ChunkedArray) -> bool:
     """Say whether all of some text begins as a JSON list does."""
+    return _begin_lists(array.slice(0, _FEW), 0) and _begin_lists(array, 1)  # most text shows at once that it is none
+
+
+def _begin_lists(array: pa.ChunkedArray, least: int) -> bool:
     begins = pc.starts_with(pc.ascii_ltrim_whitespace(array.cast(pa.large_string())), "[")
-    return bool(pc.all(begins, min_count=1).as_py())
+    return bool(pc.all(begins, min_count=least).as_py())
 
 
 def is_of_one_length(array: pa.ChunkedArray) -> bool:

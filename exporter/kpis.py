@@ -12,11 +12,12 @@ from exporter.profile import kpi as profile
 from exporter.profile.kpi import KpiBins
 from exporter.profile.model import ModelBins
 from exporter.profile.outcome import ClassBins
-from exporter.rows import Floats, Ints
+from exporter.profile.packed import Profile
+from exporter.rows import Floats
 from exporter.settings import Model
 
 
-def counted(bins: ModelBins, vector: Ints) -> Floats | None:
+def counted(bins: ModelBins, vector: Profile) -> Floats | None:
     """Return the realised confusion over the labelled rows of a dense profile, actual x predicted."""
     if not isinstance(bins.outcomes, ClassBins):
         return None
@@ -24,20 +25,20 @@ def counted(bins: ModelBins, vector: Ints) -> Floats | None:
     return np.asarray(table, np.float64)
 
 
-def expected(bins: ModelBins, vector: Ints) -> Floats | None:
+def expected(bins: ModelBins, vector: Profile) -> Floats | None:
     """Return the confusion to be expected of all rows of a dense profile, actual x predicted; None where it is not."""
     if bins.estimator is None or not isinstance(bins.outcomes, ClassBins):
         return None
     return estimate.read_classes(bins.outcomes, bins.part(vector, "estimate")).confusion
 
 
-def values_of(model: Model, bins: ModelBins, vector: Ints, seconds: float) -> dict[str, Value]:
+def values_of(model: Model, bins: ModelBins, vector: Profile, seconds: float) -> dict[str, Value]:
     """Return the value of each indicator over the rows of a dense profile that cover so many seconds."""
     parts = {own.name: own for own in bins.kpis}
     return {kpi.name: _value(kpi, parts[kpi.name], bins, vector, seconds) for kpi in model.business}
 
 
-def expected_of(model: Model, bins: ModelBins, vector: Ints) -> dict[str, Value]:
+def expected_of(model: Model, bins: ModelBins, vector: Profile) -> dict[str, Value]:
     """Return what decisions are to be expected to be worth, all rows of a dense profile counted: value matrices."""
     confusion = expected(bins, vector)
     if confusion is None:
@@ -46,7 +47,7 @@ def expected_of(model: Model, bins: ModelBins, vector: Ints) -> dict[str, Value]
     return {name: values.of_decisions(matrix, confusion) for name, matrix in matrices.items()}
 
 
-def _value(kpi: Kpi, own: KpiBins, bins: ModelBins, vector: Ints, seconds: float) -> Value:
+def _value(kpi: Kpi, own: KpiBins, bins: ModelBins, vector: Profile, seconds: float) -> Value:
     if kpi.value_matrix is not None:
         confusion = counted(bins, vector)
         return values.of_decisions(kpi.value_matrix, confusion) if confusion is not None else Value(None, None, None, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -19,16 +20,18 @@ from exporter.performance.ranking import estimates as of_groups
 from exporter.performance.tables import ClassOutcomes, RegressionOutcomes
 from exporter.profile import categorical, estimate, numeric, outcome, ranking
 from exporter.profile.categorical import CategoryBins
+from exporter.profile.counts import ZERO
 from exporter.profile.model import Bins, ModelBins
 from exporter.profile.numeric import NumericBins
 from exporter.profile.outcome import ClassBins, RegressionBins
+from exporter.profile.packed import Packed, Profile
 from exporter.rows import Ints
 
 _MANY_CELLS = 2**15
 
 
 class Part(NamedTuple):
-    """One column's bins, and its counts of reference and window."""
+    """One column's bins, and its counts of reference and window; raw: those of categories."""
 
     bins: Bins
     raw: tuple[Ints, Ints]
@@ -55,7 +58,7 @@ def bins_of(bins: ModelBins) -> dict[str, Bins]:
 
 
 class Column(NamedTuple):
-    """One column of a profile: its counts, and as what the statistics read of them."""
+    """One column of a profile: its counts, if it has categories, and as what the statistics read of them."""
 
     bins: Bins
     raw: Ints
@@ -68,7 +71,7 @@ class Columns(dict[str, Column]):
     So what the statistics work out of a reference is worked out once. The profile must not change any more.
     """
 
-    def __init__(self, bins: ModelBins, vector: Ints):
+    def __init__(self, bins: ModelBins, vector: Profile):
         super().__init__()
         self._bins, self._vector, self._of = bins, vector, bins_of(bins)
 
@@ -79,11 +82,16 @@ class Columns(dict[str, Column]):
 
     def __missing__(self, name: str) -> Column:
         own, raw = self._of[name], counts(self._bins, self._vector, name)
-        found = self[name] = Column(own, raw, sample(own, raw))
+        if isinstance(own, CategoryBins):
+            found = Column(own, raw, categorical.sample(own, raw))
+        else:  # of a packed profile no copy is kept
+            again = partial(counts, self._bins, self._vector, name) if isinstance(self._vector, Packed) else None
+            found = Column(own, ZERO.place, numeric.sample(own, raw, again))
+        self[name] = found
         return found
 
 
-def counts(bins: ModelBins, vector: Ints, name: str) -> Ints:
+def counts(bins: ModelBins, vector: Profile, name: str) -> Ints:
     """Return a column's slice of a dense profile; a classifier's labels are the rows of its confusion table."""
     if name == "label" and isinstance(bins.outcomes, ClassBins):
         confusion = outcome.read_classes(bins.outcomes, bins.part(vector, "outcome")).confusion
@@ -91,7 +99,7 @@ def counts(bins: ModelBins, vector: Ints, name: str) -> Ints:
     return bins.part(vector, name)
 
 
-def outcomes(bins: ModelBins, vector: Ints) -> ClassOutcomes | RegressionOutcomes | None:
+def outcomes(bins: ModelBins, vector: Profile) -> ClassOutcomes | RegressionOutcomes | None:
     """Return what is known of the labelled rows of a dense profile; None for a model without labels.
 
     Weighted rows are scaled to as many as they are worth: metrics are ratios, and intervals see what is known.
@@ -108,7 +116,7 @@ def outcomes(bins: ModelBins, vector: Ints) -> ClassOutcomes | RegressionOutcome
     return found.scaled(bins.effective_rows(vector) / total if total else 0.0)
 
 
-def performance(task: str, bins: ModelBins, vector: Ints, wanted: tuple[str, ...] | None) -> dict[str, float | None]:
+def performance(task: str, bins: ModelBins, vector: Profile, wanted: tuple[str, ...] | None) -> dict[str, float | None]:
     """Return the wanted metrics (None: the task's default ones) over the labelled rows of a dense profile."""
     found = outcomes(bins, vector)
     if found is None:
@@ -117,7 +125,7 @@ def performance(task: str, bins: ModelBins, vector: Ints, wanted: tuple[str, ...
     return {**own, **{name: one.value for name, one in rankings(bins, vector, wanted).items()}}
 
 
-def measured(task: str, bins: ModelBins, vector: Ints, wanted: tuple[str, ...] | None) -> dict[str, Estimate]:
+def measured(task: str, bins: ModelBins, vector: Profile, wanted: tuple[str, ...] | None) -> dict[str, Estimate]:
     """Return the wanted metrics that have a value, with their intervals, as `performance`."""
     found = outcomes(bins, vector)
     if found is None:
@@ -126,12 +134,12 @@ def measured(task: str, bins: ModelBins, vector: Ints, wanted: tuple[str, ...] |
     return own | rankings(bins, vector, wanted)
 
 
-def groups(bins: ModelBins, vector: Ints) -> RankingOutcomes | None:
+def groups(bins: ModelBins, vector: Profile) -> RankingOutcomes | None:
     """Return what is known of the groups of a dense profile; None where rows are not ranked."""
     return ranking.read(bins.ranking, bins.part(vector, "ranking")) if bins.ranking else None
 
 
-def rankings(bins: ModelBins, vector: Ints, wanted: tuple[str, ...] | None) -> dict[str, Estimate]:
+def rankings(bins: ModelBins, vector: Profile, wanted: tuple[str, ...] | None) -> dict[str, Estimate]:
     """Return the wanted metrics of groups that have a value, with their intervals."""
     found = groups(bins, vector)
     return of_groups(found, wanted or ()) if found is not None else {}
@@ -141,7 +149,7 @@ def _names(bins: ModelBins) -> tuple[str, ...]:
     return bins.outcomes.classes if isinstance(bins.outcomes, ClassBins) else ()
 
 
-def estimated(task: str, bins: ModelBins, vector: Ints, wanted: tuple[str, ...] | None) -> dict[str, Expected]:
+def estimated(task: str, bins: ModelBins, vector: Profile, wanted: tuple[str, ...] | None) -> dict[str, Expected]:
     """Return the wanted metrics (None: the task's default ones) as they are expected over all rows of a profile."""
     counts = bins.part(vector, "estimate")
     if isinstance(bins.estimator, Calibrators) and isinstance(bins.outcomes, ClassBins):

@@ -42,7 +42,7 @@ def note_starts(tx: Transaction, model: str, names: Collection[str]) -> None:
 def difference(after: Deltas, before: Deltas) -> Deltas:
     """Return what has changed."""
     apart = merged(after, {key: negative(counts) for key, counts in before.items()})
-    return {key: counts for key, counts in apart.items() if len(counts.place)}
+    return {key: counts for key, counts in apart.items() if counts}
 
 
 def _key(member: Member) -> Group:

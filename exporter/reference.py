@@ -21,14 +21,16 @@ from exporter.importance import measure
 from exporter.parts import Columns
 from exporter.profile import categorical, delay, numeric, weight
 from exporter.profile.batch import as_outcomes, delays, groups_of, labels_of, read_batch, weights_of
+from exporter.profile.coding import encode
 from exporter.profile.columns import Column, Unread
-from exporter.profile.counts import Counts, Placed, encode, gather, keep_rows
+from exporter.profile.counts import Counts, Placed, gather, keep_rows
 from exporter.profile.kpi import KpiBins, bins_of, needed
 from exporter.profile.model import WORTH_THREADS, Batch, Bins, ModelBins
+from exporter.profile.ordered import learn_numbers
 from exporter.profile.outcome import ClassBins, Outcomes, RegressionBins
 from exporter.profile.ranking import RankingBins, together
 from exporter.profile.serving import ErrorBins, LatencyBins
-from exporter.profile.tally import Cut, learn_categories, learn_numbers
+from exporter.profile.tally import Cut, learn_categories
 from exporter.profile.weight import WeightBins
 from exporter.quality_bounds import learn_windows
 from exporter.reference_days import cut
@@ -94,7 +96,7 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
     }
     numbers = _numbers(starts)
     described = _days(model, bins, counts, dict(zip(numbers, units.get(DAY, []), strict=True)))
-    return Baseline(
+    baseline = Baseline(
         schema=schema,
         bins=bins,
         packed=encode(counts),
@@ -111,6 +113,8 @@ def fit(model: Model, reference: pa.Table) -> Baseline:
         label_delays=_label_delays(bins, outcomes),
         misses=misses(model, bins, known + bins.place_expected(learned.held_out), day, labelled),
     )
+    baseline.know(counts)
+    return baseline
 
 
 def _read(model: Model, reference: pa.Table) -> Rows:
@@ -173,7 +177,9 @@ def fits(model: Model, signal: str, method: str) -> bool:
 
 def _groups(model: Model, reference: pa.Table) -> Ints:
     """Return the number of each row's group; -1 where it has none."""
-    names = groups_of(model, reference) or [None] * len(reference)
+    names = groups_of(model, reference)
+    if names is None:
+        return np.full(len(reference), -1, np.int64)
     numbers: dict[str, int] = {}
     return np.array([-1 if name is None else numbers.setdefault(name, len(numbers)) for name in names], np.int64)
 
@@ -196,7 +202,7 @@ def _slices(
     found: dict[str, Counts] = {}
     for column in members.T:
         counted = gather([*placed, *ranked(column)], column, len(segments.names), bins.size)
-        found |= {name: own for name, own in zip(segments.names, counted, strict=True) if len(own.place)}
+        found |= {name: own for name, own in zip(segments.names, counted, strict=True) if own}
     return found
 
 
@@ -298,6 +304,8 @@ def _newest(timestamp: Ints) -> float | None:
 
 def _days(model: Model, bins: ModelBins, counts: Counts, days: Mapping[int, Counts]) -> dict[int, Day]:
     """Describe the reference's own days."""
+    if not days:
+        return {}
     reference = Columns(bins, dense(bins, counts))
     return {day: describe(model, bins, reference, dense(bins, own)) for day, own in days.items()}
 

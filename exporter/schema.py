@@ -188,9 +188,6 @@ def _kind(column: pa.ChunkedArray) -> Type | None:
         return "text"
     if is_text(kind) or pa.types.is_boolean(kind) or pa.types.is_dictionary(kind):
         return "categorical"
-    if pa.types.is_floating(kind):
-        column = column.cast(pa.float64())
-        column = column.filter(pc.invert(pc.is_nan(column)))
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return "categorical" if _has_two_values(column) else "numeric"
     return None
@@ -198,7 +195,14 @@ def _kind(column: pa.ChunkedArray) -> Type | None:
 
 def _has_two_values(column: pa.ChunkedArray) -> bool:
     few = column.slice(0, _FEW)  # most columns have more than two values from the start
-    return bool(pc.count_distinct(few).as_py() <= 2 and pc.count_distinct(column).as_py() == 2)
+    return _distinct(few) <= 2 and _distinct(column) == 2
+
+
+def _distinct(column: pa.ChunkedArray) -> int:
+    if pa.types.is_floating(column.type):
+        column = column.cast(pa.float64())
+        column = column.filter(pc.invert(pc.is_nan(column)))
+    return int(pc.count_distinct(column).as_py())
 
 
 def _score_columns(model: Model, classes: Iterable[str] = ()) -> tuple[str, ...]:

@@ -10,8 +10,12 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 _ONE_AT_A_TIME = threading.Lock()
 _MOST = 16
+_own = threading.local()
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -22,6 +26,18 @@ def each(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     All of the process share the threads, so that many models at once do not crowd it. No item may wait for another.
     """
     return list(_pool().map(work, items))
+
+
+def scratch(name: str, length: int) -> NDArray[np.float64]:
+    """Return this thread's own float64 array of that name and at least that length; it is overwritten by the next use.
+
+    Memory touched for the first time is slow, so it is kept.
+    """
+    found: NDArray[np.float64] | None = getattr(_own, name, None)
+    if found is None or len(found) < length:
+        found = np.empty(length)
+        setattr(_own, name, found)
+    return found[:length]
 
 
 @cache

@@ -8,12 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-import numpy as np
-
 from exporter.evaluate.views import Mature, View
-from exporter.profile.counts import Counts, add_into, negative
-from exporter.profile.packed import Packed, pack, unpack
-from exporter.rows import Ints
+from exporter.profile.counts import Counts, negative
+from exporter.profile.packed import Packed, Profile, add_to, empty, first, pack, unpack
 from exporter.segments import ALL
 from exporter.settings import Window
 from exporter.store.tables import Bucket, Key
@@ -65,16 +62,17 @@ class Windows:
         self._frames = tuple(frames)
         self._size = size
         self._end: int | None = None
-        self._sums: dict[tuple[Frame, str, str], Ints] = {}  # frame, version, segment
+        self._sums: dict[tuple[Frame, str, str], Profile] = {}  # frame, version, segment
         self._packed: dict[tuple[Frame, str, str], Packed] = {}  # the same while it rests
 
     def rest(self) -> None:
         """Take less memory until the next use."""
-        self._packed |= {key: pack(vector) for key, vector in self._sums.items()}
+        self._packed |= {key: v if isinstance(v, Packed) else pack(v) for key, v in self._sums.items()}
         self._sums = {}
 
     def _wake(self) -> None:
-        self._sums |= {key: unpack(packed) for key, packed in self._packed.items()}
+        kept = isinstance(empty(self._size), Packed)  # so it is added to as it is
+        self._sums |= {key: packed if kept else unpack(packed) for key, packed in self._packed.items()}
         self._packed = {}
 
     def change(self, deltas: Mapping[Key, Counts]) -> None:
@@ -86,7 +84,7 @@ class Windows:
             for frame in self._frames:
                 end = self._end - frame.behind
                 if end - frame.seconds <= start < end and (frame.sliced or segment == ALL):
-                    add_into(self._sum(frame, version, segment), counts)
+                    add_to(self._sum(frame, version, segment), counts)
 
     def move(self, end: int, buckets: Buckets) -> None:
         """Let the windows end at `end` (seconds, included in none); buckets(start, end, segment) reads stored ones."""
@@ -105,16 +103,16 @@ class Windows:
             old = end - frame.seconds
         else:
             for left in buckets(old - frame.seconds, end - frame.seconds, segment):
-                add_into(self._sum(frame, left.version, left.segment), negative(left.counts))
+                add_to(self._sum(frame, left.version, left.segment), negative(left.counts))
         for entered in buckets(old, end, segment):
-            add_into(self._sum(frame, entered.version, entered.segment), entered.counts)
+            add_to(self._sum(frame, entered.version, entered.segment), entered.counts)
 
     def views(self, always: str | None) -> list[View]:
         """Return the windows of each version that has rows in one, and of version `always`."""
         self._wake()
         judged = [frame for frame in self._frames if frame.against == REFERENCE]
         with_rows = {
-            (frame.against != REFERENCE, version) for (frame, version, _), vector in self._sums.items() if vector[0]
+            (frame.against != REFERENCE, version) for (frame, version, _), vector in self._sums.items() if first(vector)
         }
         alive = {version for _, version in with_rows}
         for key in [key for key in self._sums if key[1] not in alive]:
@@ -129,13 +127,13 @@ class Windows:
         earlier = {
             other.against: vector
             for (other, own, _), vector in self._sums.items()
-            if own == version and other.window == frame.window and not other.sliced and vector[0]
+            if own == version and other.window == frame.window and not other.sliced and first(vector)
         }
         slices = self._slices(frame, version)
         mature = [self._mature(own, version) for own in self._frames if own[:2] == (frame.window, MATURE)]
         return View(version, frame.window, end - frame.seconds, end, whole, slices, earlier, *mature)
 
-    def _slices(self, frame: Frame, version: str) -> dict[str, Ints]:
+    def _slices(self, frame: Frame, version: str) -> dict[str, Profile]:
         sums = self._sums.items()
         return {own[2]: vector for own, vector in sums if own[:2] == (frame, version) and own[2] != ALL}
 
@@ -144,5 +142,8 @@ class Windows:
         whole = self._sum(frame, version, ALL)
         return Mature(end - frame.seconds, end, whole, self._slices(frame, version))
 
-    def _sum(self, frame: Frame, version: str, segment: str) -> Ints:
-        return self._sums.setdefault((frame, version, segment), np.zeros(self._size, np.int64))
+    def _sum(self, frame: Frame, version: str, segment: str) -> Profile:
+        key = frame, version, segment
+        if key not in self._sums:
+            self._sums[key] = empty(self._size)
+        return self._sums[key]

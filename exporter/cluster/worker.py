@@ -19,7 +19,8 @@ from exporter.baseline import Baseline, dump, restore
 from exporter.buckets import Deltas, Where, counted, merged
 from exporter.business.columns import read
 from exporter.profile.batch import Log, delays, read_log
-from exporter.profile.counts import ZERO, add, decode, encode
+from exporter.profile.coding import decode, encode
+from exporter.profile.counts import ZERO, add
 from exporter.profile.kpi import needed
 from exporter.profile.labelled import Labelled
 from exporter.profile.outcome import Outcomes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
 
@@ -16,17 +17,22 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 class Between(NamedTuple):
     """Where rows stand that are not at a knot: in all cells of a span as far in between the knots.
 
-    starts: of each span the first of its cells, which are counted from knot 0 on. gaps: width of each of the K - 1
-    cells. share: of each span how far in its rows are, 0 to 1. inner, below, above: sums of the values between the
-    knots, and beyond them.
+    starts: of each span the first of its cells, which are counted from knot 0 on. widths: gives the width of each of
+    the K - 1 cells. share: of each span how far in its rows are, 0 to 1. inner, below, above: sums of the values
+    between the knots, and beyond them.
     """
 
     starts: Ints
-    gaps: Floats
+    widths: Callable[[], Floats]
     share: Floats
     inner: float
     below: float
     above: float
+
+    @property
+    def gaps(self) -> Floats:
+        """Width of each of the K - 1 cells."""
+        return self.widths()
 
 
 class Sample:
@@ -35,7 +41,7 @@ class Sample:
     bins: rows per bin (numeric: the reference's deciles; categorical: its categories, then unseen), length B.
     cells: numeric only, rows per cell, length 2K + 1: below knot 0, at knot 0, between knots 0 and 1, ...
     sums: numeric only, sum of the values per cell, in the column's unit; or `between`, which says the same.
-    knots: numeric only, the K increasing knots.
+    knots: numeric only, the K increasing knots. again: reads the cells anew; then they need not be kept.
     """
 
     def __init__(
@@ -45,10 +51,12 @@ class Sample:
         sums: Floats | None = None,
         knots: Floats | None = None,
         between: Between | None = None,
+        again: Callable[[], Ints] | None = None,
     ):
         empty = np.empty(0)
         self.bins = bins
-        self.cells = empty.astype(np.int64) if cells is None else cells
+        self.__dict__["cells"] = empty.astype(np.int64) if cells is None else cells
+        self._again = again
         self.knots = empty if knots is None else knots
         self.between = between
         self.rows = int(bins.sum())
@@ -58,7 +66,7 @@ class Sample:
     def measured_by(self, reference: Sample) -> Sample:
         """Return the same counts, with distances in the reference's standard deviations instead of their own."""
         sums = self.sums if self.between is None else None
-        same = Sample(self.bins, self.cells, sums, self.knots, self.between)
+        same = Sample(self.bins, self.cells, sums, self.knots, self.between, self._again)
         if len(reference.cells) and reference.rows:
             same.__dict__["std"] = reference.std
         return same
@@ -67,8 +75,15 @@ class Sample:
         """Work out mean and quantiles, and forget what is as long as the cells."""
         if self.rows:
             _ = self.mean, self.quantiles
-        for name in ("cumulative", "at_knots", "at_gaps", "middle", "places", *(("sums",) if self.between else ())):
+        long = ("cumulative", "at_knots", "at_gaps", "middle", "places")
+        for name in (*long, *(("sums",) if self.between else ()), *(("cells",) if self._again else ())):
             self.__dict__.pop(name, None)
+
+    @cached_property
+    def cells(self) -> Ints:
+        """Rows per cell."""
+        assert self._again is not None
+        return self._again()
 
     @cached_property
     def sums(self) -> Floats:
@@ -114,6 +129,8 @@ class Sample:
     @cached_property
     def middle(self) -> Floats:
         """Share of the rows below the middle of the rows between two knots, length K - 1."""
+        if self.only_at_knots:
+            return self.at_knots[:-1]
         below = self.cumulative[:-1:2] / self.rows  # just left of each knot
         upto = self.cumulative[1::2] / self.rows
         return np.asarray((upto[:-1] + below[1:]) / 2)
@@ -121,7 +138,11 @@ class Sample:
     @cached_property
     def spread(self) -> float:
         """Integral of the root of F (1 - F), F being `middle`: of one row's share of what is below a value."""
-        return float((np.sqrt(self.middle * (1 - self.middle)) * np.diff(self.knots)).sum())
+        found = 1 - self.middle
+        found *= self.middle
+        np.sqrt(found, out=found)
+        found *= np.diff(self.knots)
+        return float(found.sum())
 
     @cached_property
     def only_at_knots(self) -> bool:
@@ -175,10 +196,33 @@ class Sample:
         if not self.rows:
             return float("nan")
         used = self.cells > 0
-        if used.sum() == 1:
+        if np.count_nonzero(used) == 1:
             return 0.0
-        places = self.places if self.between is None else self._places(self._sums())  # too large to be kept for this
-        return float(np.sqrt(np.average((places[used] - self.mean) ** 2, weights=self.cells[used])))
+        if self.between is not None:
+            return float(np.sqrt(self._squares(self.between) / self.rows))
+        return float(np.sqrt(np.average((self.places[used] - self.mean) ** 2, weights=self.cells[used])))
+
+    def _squares(self, own: Between) -> float:
+        """Return the sum of the squared distances from the mean."""
+        away = np.subtract(self.knots, self.mean)
+        away *= away
+        away *= self.cells[1::2]
+        total = float(away.sum())
+        if not self.only_at_knots:
+            rows = self.cells[2:-1:2]
+            place = np.repeat(own.share, np.diff(own.starts, append=len(rows)))
+            place *= own.gaps
+            place += self.knots[:-1]
+            place -= self.mean
+            place *= place
+            place *= rows
+            total += float(place.sum())
+            total += sum(
+                float(self.cells[at]) * (self.place(at) - self.mean) ** 2
+                for at in (0, len(self.cells) - 1)
+                if self.cells[at]
+            )
+        return total
 
 
 def inverse_size(reference: Sample, current: Sample) -> float:

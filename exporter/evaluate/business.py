@@ -11,6 +11,7 @@ from exporter.evaluate.views import Found, View, of_labels, slices
 from exporter.fields import Levels
 from exporter.kpis import expected_of, least_rows, needs_labels, values_of
 from exporter.profile.outcome import ClassBins
+from exporter.profile.packed import first
 from exporter.readings import Readings
 from exporter.segments import ALL
 from exporter.settings import Model
@@ -35,7 +36,7 @@ def business(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
                 found = values_of(model, baseline.bins, current, view.end - view.start)
                 for kpi in (kpi for kpi in told[view.window] if kpi.name in names):
                     one = found[kpi.name]
-                    if current[0] and one.rows >= needed[kpi.name] and one.value is not None:
+                    if first(current) and one.rows >= needed[kpi.name] and one.value is not None:
                         _put(out, "model_business_kpi_value", model, view, segment, kpi, one)
                         if segment == ALL:
                             states[view.version, view.window] = "ok"

@@ -10,8 +10,8 @@ from exporter.evaluate.views import Found, View, of_labels, slices
 from exporter.performance import expected
 from exporter.performance.expected import Estimate
 from exporter.performance.losses import Losses
+from exporter.profile.packed import Profile
 from exporter.readings import Readings
-from exporter.rows import Ints
 from exporter.settings import Model
 
 MATURE = 0.95  # share of labels that are known, from which an estimate is compared with what they say
@@ -34,7 +34,7 @@ def estimation(model: Model, baseline: Baseline, views: Iterable[View]) -> Found
     return Found(out, states, {})
 
 
-def _estimates(model: Model, baseline: Baseline, vector: Ints) -> dict[str, Estimate]:
+def _estimates(model: Model, baseline: Baseline, vector: Profile) -> dict[str, Estimate]:
     return parts.estimated(model.task, baseline.bins, vector, wanted(model))
 
 

@@ -18,8 +18,8 @@ from exporter.performance.tables import ClassOutcomes
 from exporter.performance.verdicts import PART, Verdict, judge, tolerance
 from exporter.profile import outcome
 from exporter.profile.outcome import ClassBins
+from exporter.profile.packed import Profile
 from exporter.readings import Readings
-from exporter.rows import Ints
 from exporter.segments import ALL
 from exporter.settings import Model
 
@@ -40,7 +40,7 @@ class Measured(NamedTuple):
         return max((one.errors for one in self.verdicts.values()), default=None)
 
 
-def _measure(model: Model, baseline: Baseline, vector: Ints, failed: dict[str, str]) -> dict[str, Estimate]:
+def _measure(model: Model, baseline: Baseline, vector: Profile, failed: dict[str, str]) -> dict[str, Estimate]:
     """Return the metrics of a profile with enough labels, else none; those of one's own that fail are named."""
     if baseline.bins.effective_rows(vector) < model.performance.min_rows:
         return {}
@@ -60,7 +60,7 @@ def _measure(model: Model, baseline: Baseline, vector: Ints, failed: dict[str, s
     return found
 
 
-def _has_groups(model: Model, baseline: Baseline, vector: Ints) -> bool:
+def _has_groups(model: Model, baseline: Baseline, vector: Profile) -> bool:
     """Return whether a profile has the groups that metrics of groups need."""
     groups = parts.groups(baseline.bins, vector)
     return groups is not None and groups.groups >= model.performance.min_groups
@@ -80,7 +80,7 @@ def _of_reference(model: Model, baseline: Baseline, segment: str, failed: dict[s
     return found
 
 
-def _compare(model: Model, baseline: Baseline, segment: str, current: Ints, failed: dict[str, str]) -> Measured:
+def _compare(model: Model, baseline: Baseline, segment: str, current: Profile, failed: dict[str, str]) -> Measured:
     now, base = _measure(model, baseline, current, failed), _of_reference(model, baseline, segment, failed)
     verdicts: dict[str, Verdict] = {}
     for metric in now.keys() & base.keys():
@@ -129,7 +129,7 @@ def _put(out: Readings, labels: tuple[str, str, str, str], found: Measured) -> N
             out.put("model_performance_degraded", *labels, metric, value=found.verdicts[metric].degraded)
 
 
-def _put_groups(out: Readings, baseline: Baseline, labels: tuple[str, str, str, str], vector: Ints) -> None:
+def _put_groups(out: Readings, baseline: Baseline, labels: tuple[str, str, str, str], vector: Profile) -> None:
     found = parts.groups(baseline.bins, vector)
     if found is not None:
         states = {"evaluated": found.groups, "irrelevant": found.irrelevant, "incomplete": found.incomplete}
@@ -137,12 +137,12 @@ def _put_groups(out: Readings, baseline: Baseline, labels: tuple[str, str, str, 
             out.put("model_ranking_groups", *labels, state, value=count)
 
 
-def _calibration(baseline: Baseline, vector: Ints) -> float | None:
+def _calibration(baseline: Baseline, vector: Profile) -> float | None:
     found = parts.outcomes(baseline.bins, vector)
     return calibration_error(found) if isinstance(found, ClassOutcomes) else None
 
 
-def _put_confusion(out: Readings, baseline: Baseline, labels: tuple[str, str, str], vector: Ints) -> None:
+def _put_confusion(out: Readings, baseline: Baseline, labels: tuple[str, str, str], vector: Profile) -> None:
     bins = baseline.bins.outcomes
     if not isinstance(bins, ClassBins):
         return

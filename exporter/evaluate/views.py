@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-import numpy as np
-
 from exporter.baseline import Baseline
+from exporter.profile.packed import Profile, empty, first, put
 from exporter.readings import Readings
-from exporter.rows import Ints
 from exporter.segments import ALL
 from exporter.settings import Model
 
@@ -19,8 +17,8 @@ class Mature(NamedTuple):
 
     start: int
     end: int
-    vector: Ints
-    slices: Mapping[str, Ints] = {}
+    vector: Profile
+    slices: Mapping[str, Profile] = {}
 
 
 class View(NamedTuple):
@@ -34,9 +32,9 @@ class View(NamedTuple):
     window: str
     start: int
     end: int
-    vector: Ints
-    slices: Mapping[str, Ints] = {}
-    earlier: Mapping[str, Ints] = {}
+    vector: Profile
+    slices: Mapping[str, Profile] = {}
+    earlier: Mapping[str, Profile] = {}
     mature: Mature | None = None
 
 
@@ -44,8 +42,8 @@ class Slice(NamedTuple):
     """A segment's rows, in the reference and in the window; the segment `all` is the whole."""
 
     segment: str
-    reference: Ints
-    current: Ints
+    reference: Profile
+    current: Profile
 
 
 class Found(NamedTuple):
@@ -65,13 +63,14 @@ def of_labels(view: View) -> View:
     return View(view.version, view.window, start, end, vector, own)
 
 
-def with_mature_labels(baseline: Baseline, view: View) -> Ints:
+def with_mature_labels(baseline: Baseline, view: View) -> Profile:
     """Return the window's profile with the labels of those rows whose labels count, not of its own."""
     if view.mature is None:
         return view.vector
     vector = view.vector.copy()
     for part in ("label", "outcome"):
-        baseline.bins.part(vector, part)[:] = baseline.bins.part(view.mature.vector, part)
+        start, _ = baseline.bins.span(part)
+        put(vector, start, baseline.bins.part(view.mature.vector, part))
     return vector
 
 
@@ -80,9 +79,9 @@ def slices(baseline: Baseline, view: View) -> Iterator[Slice]:
     yield Slice(ALL, baseline.vector, view.vector)
     for segment in baseline.segments.names:
         current = view.slices.get(segment)
-        if segment in baseline.slices or (current is not None and current[0]):
-            none = np.zeros(baseline.bins.size, np.int64)
-            yield Slice(segment, baseline.slice(segment), none if current is None else current)
+        if segment in baseline.slices or (current is not None and first(current)):
+            now = empty(baseline.bins.size) if current is None else current
+            yield Slice(segment, baseline.slice(segment), now)
 
 
 def rows(model: Model, baseline: Baseline, views: Iterable[View]) -> Readings:

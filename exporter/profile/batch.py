@@ -167,10 +167,14 @@ def as_outcomes(schema: Schema, batch: Batch, label: Floats | None) -> Outcomes:
     if isinstance(prediction, CategoryColumn):
         values = class_index(schema.classes, prediction, -1.0)
     else:
-        values = np.where(prediction.valid, prediction.values, np.nan)
-    scores = [np.where(column.valid, column.values, np.nan) for column in batch.scores]
+        values = _known(prediction)
+    scores = [_known(column) for column in batch.scores]
     matrix = np.column_stack(scores) if scores else np.empty((batch.rows, 0))
     return Outcomes(values, np.broadcast_to(np.nan, batch.rows) if label is None else label, matrix)
+
+
+def _known(column: NumericColumn) -> Floats:
+    return column.values if column.valid.all() else np.where(column.valid, column.values, np.nan)
 
 
 def delays(timestamp: Ints, label_time: Ints) -> Floats:

@@ -6,9 +6,7 @@ window is subtraction, both exact and in any order, on any machine.
 
 from __future__ import annotations
 
-import struct
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,8 +17,9 @@ from exporter.rows import Bools, Floats, Ints
 FRACTION = 2**32  # a real number is kept as whole units plus this many parts of one
 _MOST_DENSE = 2**22
 _DENSE = 8  # one place in so many used: then adding up a vector with all places takes less time than a sort
-_HEAD = struct.Struct("<III")
-_WIDE = 255  # stands for a number that a byte cannot hold
+_MANY = 2**15  # places from which on those that are mostly used are kept as a stretch
+MOST_WIDE = 32  # one number in so many may be kept apart, in 16 bytes
+_KINDS = (np.uint8, np.uint16, np.uint32)
 LARGEST = 2.0**36  # whole units of one value; 2**27 such rows fit into 64 bits
 
 
@@ -32,11 +31,73 @@ class Placed(NamedTuple):
     amount: Ints
 
 
-class Counts(NamedTuple):
-    """A sparse vector: increasing places, and the non-zero number at each."""
+class Stretch(NamedTuple):
+    """Numbers of places that follow each other, from `start` on, in few bytes each."""
 
-    place: Ints
-    amount: Ints
+    start: int
+    small: NDArray[np.unsignedinteger]
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.small)
+
+
+class Counts:
+    """A sparse vector: increasing places, and the non-zero number at each; it does not change.
+
+    Of very many places of which most are used a stretch is kept, in order and apart from each other; what is no small
+    number there is among the rest, and 0 in the stretch. Then `place` and `amount` are worked out whenever they are
+    asked for.
+    """
+
+    __slots__ = ("_amount", "_place", "stretches")
+
+    def __init__(self, place: Ints, amount: Ints, stretches: tuple[Stretch, ...] = ()):
+        self._place, self._amount, self.stretches = place, amount, stretches
+
+    @property
+    def place(self) -> Ints:
+        return self.plain()._place
+
+    @property
+    def amount(self) -> Ints:
+        return self.plain()._amount
+
+    @property
+    def rest(self) -> Counts:
+        """What is in no stretch."""
+        return Counts(self._place, self._amount) if self.stretches else self
+
+    def __bool__(self) -> bool:
+        """Say whether any number is not 0."""
+        return len(self._place) > 0 or any(own.small.any() for own in self.stretches)
+
+    def __iter__(self) -> Iterator[Ints]:
+        own = self.plain()
+        return iter((own._place, own._amount))
+
+    def plain(self) -> Counts:
+        """Return the same numbers without stretches."""
+        if not self.stretches:
+            return self
+        pieces = list(self.pieces())
+        return Counts(np.concatenate([p._place for p in pieces]), np.concatenate([p._amount for p in pieces]))
+
+    def pieces(self) -> Iterator[Counts]:
+        """Return the same numbers piece by piece, none with a stretch; the amounts may be of a narrower type."""
+        place, amount, done = self._place, self._amount, 0
+        for own in self.stretches:
+            first, last = place.searchsorted((own.start, own.end)).tolist()
+            yield Counts(place[done:first], amount[done:first])
+            if first == last:
+                used = np.flatnonzero(own.small != 0)
+                yield Counts(used + own.start, own.small[used])  # type: ignore[arg-type]
+            else:
+                vector = own.small.astype(np.int64)
+                vector[place[first:last] - own.start] = amount[first:last]
+                yield moved(sparse(vector), own.start)
+            done = last
+        yield Counts(place[done:], amount[done:])
 
 
 ZERO = Counts(np.empty(0, np.int64), np.empty(0, np.int64))
@@ -95,18 +156,49 @@ def sparse(vector: Ints) -> Counts:
     return Counts(place, vector[place])
 
 
+def short(vector: Ints) -> Counts:
+    """Return a vector as `sparse` does; where it is long and mostly used, as a stretch."""
+    if len(vector) < _MANY or _DENSE * np.count_nonzero(vector) < len(vector):
+        return sparse(vector)
+    small, wide = narrow(vector)
+    return Counts(wide, vector[wide], (Stretch(0, small),)) if small is not None else sparse(vector)
+
+
+def narrow(vector: Ints) -> tuple[NDArray[np.unsignedinteger] | None, Ints]:
+    """Return a vector in as few bytes a number as most need, 0 at those that do not fit, and the places of these.
+
+    None where too many would not fit.
+    """
+    seen = vector.view(np.uint64)  # so what is below 0 is large
+    for kind in _KINDS:
+        most = np.iinfo(kind).max
+        wide = np.flatnonzero(seen > most) if len(seen) and seen.max() > most else ZERO.place
+        if len(wide) * MOST_WIDE <= len(vector):
+            small: NDArray[np.unsignedinteger] = vector.astype(kind)
+            small[wide] = 0
+            return small, wide
+    return None, ZERO.place
+
+
 def moved(counts: Counts, start: int) -> Counts:
     """Return the same numbers `start` places on."""
-    return Counts(counts.place + start, counts.amount)
+    rest, stretches = counts.rest, counts.stretches
+    return Counts(rest.place + start, rest.amount, tuple(own._replace(start=own.start + start) for own in stretches))
 
 
 def joined(many: Sequence[Counts], starts: Sequence[int] | None = None) -> Counts:
     """Return the sum of numbers whose places follow each other; starts: by how far each is to be moved on."""
-    place = np.concatenate([own.place for own in many])
+    rests = [own.rest for own in many]
+    place = np.concatenate([own.place for own in rests])
     end = 0
-    for own, start in zip(many, starts or (), strict=False):
+    for own, start in zip(rests, starts or (), strict=False):
         place[end : (end := end + len(own.place))] += start
-    return Counts(place, np.concatenate([own.amount for own in many]))
+    stretches = tuple(
+        one._replace(start=one.start + start)
+        for own, start in zip(many, starts or (0,) * len(many), strict=True)
+        for one in own.stretches
+    )
+    return Counts(place, np.concatenate([own.amount for own in rests]), stretches)
 
 
 def _sum_by_key(key: Ints, amount: Ints) -> Counts:
@@ -122,9 +214,10 @@ def _sum_by_key(key: Ints, amount: Ints) -> Counts:
 
 def add(*many: Counts) -> Counts:
     """Return the sum; associative, commutative, and ZERO changes nothing."""
-    many = tuple(own for own in many if len(own.place))
+    many = tuple(own for own in many if own)
     if len(many) < 2:
         return many[0] if many else ZERO
+    many = tuple(own.plain() for own in many)
     size = max(int(own.place[-1]) for own in many) + 1
     if _DENSE * sum(len(own.place) for own in many) > size:
         vector = np.zeros(size, np.int64)
@@ -136,72 +229,16 @@ def add(*many: Counts) -> Counts:
 
 def negative(counts: Counts) -> Counts:
     """Return what takes `counts` away when added."""
-    return Counts(counts.place, -counts.amount)
+    own = counts.plain()
+    return Counts(own.place, -own.amount)
 
 
 def add_into(vector: Ints, counts: Counts) -> None:
     """Add to a dense vector in place."""
-    vector[counts.place] += counts.amount
-
-
-def encode(counts: Counts) -> bytes:
-    """Pack for the store: steps between places and amounts a byte each, and apart what a byte cannot hold.
-
-    Nearly all steps and amounts of an hour's rows are small: Huffman's code makes one or two bits of them.
-    """
-    (steps, far), (amounts, large) = _bytes_of(np.diff(counts.place, prepend=0)), _bytes_of(counts.amount)
-    wide = _planes(np.concatenate([far, large]))
-    packed = _deflated(steps, zlib.Z_HUFFMAN_ONLY), _deflated(amounts, zlib.Z_HUFFMAN_ONLY), wide
-    return _HEAD.pack(len(counts.place), len(packed[0]), len(packed[1])) + b"".join(packed)
-
-
-def decode(blob: bytes) -> Counts:
-    """Unpack what `encode` packed."""
-    length, first, second = _HEAD.unpack_from(blob)
-    ends = _HEAD.size + first, _HEAD.size + first + second
-    steps, amounts = (
-        np.frombuffer(zlib.decompress(part, -15), np.uint8) if length else np.empty(0, np.uint8)
-        for part in (blob[_HEAD.size : ends[0]], blob[ends[0] : ends[1]])
-    )
-    wide = _from_planes(blob[ends[1] :])
-    far = int((steps == _WIDE).sum())
-    return Counts(np.cumsum(_from_bytes(steps, wide[:far])), _from_bytes(amounts, wide[far:]))
-
-
-def _deflated(raw: bytes, strategy: int) -> bytes:
-    packer = zlib.compressobj(6, zlib.DEFLATED, -15, 8, strategy)
-    return packer.compress(raw) + packer.flush()
-
-
-def _bytes_of(values: Ints) -> tuple[bytes, Ints]:
-    """Return each value in a byte, and those that do not fit."""
-    small = (values >= 0) & (values < _WIDE)
-    return np.where(small, values, _WIDE).astype(np.uint8).tobytes(), values[~small]
-
-
-def _from_bytes(small: NDArray[np.uint8], wide: Ints) -> Ints:
-    values = small.astype(np.int64)
-    values[small == _WIDE] = wide
-    return values
-
-
-def _planes(values: Ints) -> bytes:
-    """Pack whole numbers: how many bytes each needs, then all first bytes, all second bytes, ..."""
-    extremes = (int(values.min()), int(values.max())) if len(values) else ()
-    most = max((value.bit_length() // 8 + 1 for value in extremes), default=0)
-    raw = values.astype("<i8").view(np.uint8).reshape(-1, 8).T[:most].tobytes()
-    return bytes([most]) + _deflated(raw, zlib.Z_DEFAULT_STRATEGY)
-
-
-def _from_planes(blob: bytes) -> Ints:
-    most = blob[0]
-    if not most:
-        return np.empty(0, np.int64)
-    planes = np.frombuffer(zlib.decompress(blob[1:], -15), np.uint8).reshape(most, -1)
-    whole = np.empty((planes.shape[1], 8), np.uint8)
-    whole[:, :most] = planes.T
-    whole[:, most:] = np.where(planes[-1] >= 128, 255, 0)[:, None]  # the sign
-    return whole.view("<i8").ravel().astype(np.int64)
+    for own in counts.stretches:
+        vector[own.start : own.end] += own.small
+    rest = counts.rest
+    vector[rest.place] += rest.amount
 
 
 def whole_and_parts(values: Floats) -> tuple[Ints, Ints]:

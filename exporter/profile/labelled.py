@@ -11,10 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from exporter.profile.counts import FRACTION, Counts, gather, keep_rows, sparse
+from exporter.profile.ordered import sorted_cells
 from exporter.profile.outcome import EPSILON, TENTHS, ClassBins, Outcomes, is_scored, place_classes
-from exporter.profile.tally import Cut, groups_of, scratch, slices, sorted_cells
+from exporter.profile.tally import Cut, groups_of, slices
 from exporter.rows import Bools, Floats, Ints
-from exporter.threads import each
+from exporter.threads import each, scratch
 
 _FEW = 1_000  # rows a group below which placing each row costs less than filling all cells
 _PIECE = 262_144  # rows that one thread sorts at once: they stay in the processor's cache

@@ -25,6 +25,7 @@ from exporter.profile.kpi import KpiBins
 from exporter.profile.labelled import Labelled, count_classes
 from exporter.profile.numeric import NumericBins
 from exporter.profile.outcome import ClassBins, Outcomes, RegressionBins
+from exporter.profile.packed import Packed, Profile
 from exporter.profile.plain import (
     Pack,
     bins_from_plain,
@@ -112,10 +113,13 @@ class ModelBins:
         """Return where a part starts, and its length."""
         return self._starts[name], self._sizes[name]
 
-    def part(self, vector: Ints, name: str) -> Ints:
-        """Return the slice of a dense profile that belongs to `rows`, `feature:x`, `prediction`, `outcome`, ..."""
-        start = self._starts[name]
-        return vector[start : start + self._sizes[name]]
+    def part(self, vector: Profile, name: str) -> Ints:
+        """Return the slice of a dense profile that belongs to `rows`, `feature:x`, `prediction`, `outcome`, ...
+
+        Of a packed one it is a copy.
+        """
+        start, size = self.span(name)
+        return vector.part(start, start + size) if isinstance(vector, Packed) else vector[start : start + size]
 
     def _shift(self, name: str, placed: list[Placed]) -> list[Placed]:
         start = self._starts[name]
@@ -269,24 +273,24 @@ class ModelBins:
         score = rows.scores[:, 0] if self._classes else rows.prediction
         return self._shift("ranking", ranking.place(self.ranking, Answers(group, moment, score, rows.label)))
 
-    def estimated_rows(self, vector: Ints) -> int:
+    def estimated_rows(self, vector: Profile) -> int:
         """Return the number of rows of which performance is estimated."""
         return estimate.rows(self.estimator, self._classes, self.part(vector, "estimate")) if self.estimator else 0
 
-    def labelled_rows(self, vector: Ints) -> int:
+    def labelled_rows(self, vector: Profile) -> int:
         """Return the number of rows whose label is known."""
         if isinstance(self.outcomes, ClassBins):
             return int(self.part(vector, "outcome")[: self.outcomes.losses].sum())
         return int(self.part(vector, "outcome")[0]) if self.outcomes else 0
 
-    def effective_rows(self, vector: Ints) -> float:
+    def effective_rows(self, vector: Profile) -> float:
         """Return how many labelled rows that count alike the weighted ones are worth (Kish 1965)."""
         squares = float(self.part(vector, "weight")[0]) if self.weight is not None else 0.0
         if not squares:
             return 0.0 if self.weight is not None else float(self.labelled_rows(vector))
         return self.total_weight(vector) ** 2 / squares
 
-    def total_weight(self, vector: Ints) -> float:
+    def total_weight(self, vector: Profile) -> float:
         """Return the sum of the weights, in whole units."""
         own = self.part(vector, "weighted")
         return float(own[: self.outcomes.losses].sum() if isinstance(self.outcomes, ClassBins) else own[0])

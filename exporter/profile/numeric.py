@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
 
@@ -188,9 +189,16 @@ def cut_spans(knots: Floats) -> Ints:
     cells = len(knots) - 1
     if cells <= _MOST_SPANS:
         return np.arange(cells, dtype=np.int64)
-    root = np.sqrt(np.diff(knots / 2))
-    share = (np.cumsum(root) - root / 2) / max(root.sum(), np.finfo(np.float64).tiny) * _MOST_SPANS
-    return np.flatnonzero(np.diff(np.floor(share), prepend=-1.0)).astype(np.int64)
+    root: Floats = np.diff(knots / 2)
+    np.sqrt(root, out=root)
+    total = max(root.sum(), np.finfo(np.float64).tiny)
+    share = np.cumsum(root)
+    root /= 2
+    share -= root
+    share /= total
+    share *= _MOST_SPANS
+    np.floor(share, out=share)
+    return np.append(0, np.flatnonzero(share[1:] != share[:-1]) + 1).astype(np.int64)
 
 
 def beyond(bins: NumericBins) -> NumericBins:
@@ -238,15 +246,16 @@ def place(bins: NumericBins, values: Floats, valid: Bools) -> list[Placed]:
     ]
 
 
-def sample(bins: NumericBins, vector: Ints) -> Sample:
-    """Turn a column's slice of a profile into what the drift statistics read."""
+def sample(bins: NumericBins, vector: Ints, again: Callable[[], Ints] | None = None) -> Sample:
+    """Turn a column's slice of a profile into what the drift statistics read. again: reads that slice anew."""
     knots, tails = bins.knots, bins.tails
     cells = vector[: bins.missing]
     share, inner = _inside(bins, cells[2:-1:2], vector[bins.inner : tails])
     below = float(knots[0] * cells[0] - read_sum(vector, tails) * bins.range)
     above = float(knots[-1] * cells[-1] + read_sum(vector, tails + 2) * bins.range)
-    between = Between(bins.spans, bins.gaps, share, inner, below, above)
-    return Sample(np.add.reduceat(cells, bins.starts), cells, None, knots, between)
+    between = Between(bins.spans, lambda: bins.gaps, share, inner, below, above)
+    anew = None if again is None else lambda: again()[: bins.missing]
+    return Sample(np.add.reduceat(cells, bins.starts), cells, None, knots, between, anew)
 
 
 def _inside(bins: NumericBins, rows: Ints, parts: Ints) -> tuple[Floats, float]:
@@ -255,8 +264,8 @@ def _inside(bins: NumericBins, rows: Ints, parts: Ints) -> tuple[Floats, float]:
     In all cells of a span the mean is as far in: so a cell that is a span of its own has the sum of its rows, and a
     span has it whatever its cells.
     """
-    if not len(rows):
-        return np.empty(0), 0.0
+    if not rows.any():
+        return np.zeros(len(bins.spans)), 0.0
     away = np.add.reduceat(rows * bins.offsets, bins.spans)
     room = np.add.reduceat(rows * bins.gaps, bins.spans)
     inside = parts / _PARTS * bins.ends.width - away

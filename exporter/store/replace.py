@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import sqlalchemy as sa
 
-from exporter.profile.counts import ZERO, Counts, add, decode, negative
+from exporter.profile.coding import decode
+from exporter.profile.counts import ZERO, Counts, add, negative
 from exporter.store import rollup
 from exporter.store.tables import BUCKET, POSITION, Key
 from exporter.store.transaction import Transaction
@@ -34,7 +35,7 @@ def replace_buckets(
 def differences(old: Mapping[Key, Counts], new: Mapping[Key, Counts]) -> dict[Key, Counts]:
     """Return what has to be added to the old counts to make the new ones."""
     found = {key: add(new.get(key, ZERO), negative(old.get(key, ZERO))) for key in {*old, *new}}
-    return {key: counts for key, counts in found.items() if len(counts.place)}
+    return {key: counts for key, counts in found.items() if counts}
 
 
 def forget_digests(tx: Transaction, model: str, source: str, before: int) -> None:

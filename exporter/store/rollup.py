@@ -11,7 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from exporter.profile.counts import ZERO, Counts, add, decode, encode
+from exporter.profile.coding import decode, encode
+from exporter.profile.counts import ZERO, Counts, add
 from exporter.store.statements import BUCKETS, ROLLED, ROLLUPS
 from exporter.store.tables import ROLLUP, Bucket, Key
 

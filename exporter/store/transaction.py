@@ -7,7 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from exporter.profile.counts import Counts, add, decode, encode
+from exporter.profile.coding import decode, encode
+from exporter.profile.counts import Counts, add
 from exporter.store import rollup
 from exporter.store.statements import (
     CHANGED_DAYS,

@@ -49,6 +49,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("mistakes",),
     ("config", "schema", "segments"),
     ("profile", "profile.counts"),
+    ("profile.coding",),
     ("profile.packed",),
     (
         *("profile.numeric", "profile.categorical", "profile.kpi", "profile.serving", "profile.delay"),
@@ -56,6 +57,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ),
     ("profile.columns",),
     ("profile.outcome",),
+    ("profile.ordered",),
     ("profile.tally",),
     ("profile.labelled",),
     ("profile.estimate",),

@@ -19,7 +19,8 @@ from exporter.cluster.worker import FIELDS
 from exporter.config import load
 from exporter.ledger import Limits
 from exporter.profile.batch import read_log
-from exporter.profile.counts import add, decode
+from exporter.profile.coding import decode
+from exporter.profile.counts import add
 from exporter.reference import fit
 from exporter.settings import Model
 from exporter.store import Store

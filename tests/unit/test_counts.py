@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.profile import packed
+from exporter.profile.coding import decode, encode, renewed
 from exporter.profile.counts import (
     LARGEST,
     ZERO,
@@ -17,14 +18,16 @@ from exporter.profile.counts import (
     Placed,
     add,
     add_into,
-    decode,
-    encode,
     gather,
+    joined,
+    moved,
     negative,
     ones,
     place_sum,
     read_sum,
+    short,
 )
+from exporter.profile.counts import sparse as all_of
 
 SIZE = 60
 amounts = st.integers(-(2**40), 2**40).filter(bool)
@@ -140,3 +143,102 @@ def test_a_value_beyond_the_largest_counts_as_the_largest():
     row = np.arange(3, dtype=np.int64)
     (counts,) = gather(place_sum(row, 0, np.array([1e300, np.inf, -1e300])), np.zeros(3, np.int64), 1, SIZE)
     assert dense(counts)[:2] == [int(LARGEST), 0]
+
+
+long = st.builds(
+    lambda seed, most, large, gap: (
+        np.random.default_rng(seed).integers(0, most, 40_000) + gap * (np.arange(40_000) % 1_000 == large)
+    ),
+    st.integers(0, 99),
+    st.sampled_from([2, 300, 70_000]),
+    st.integers(0, 1_500),
+    st.sampled_from([0, 254, 255, 256, 2**40, -(2**40)]),
+)
+
+
+@settings(max_examples=25)
+@given(long, long, sparse)
+def test_a_long_stretch_is_the_same_numbers(first, second, few):
+    """Whatever is done with numbers that are kept as a stretch, it gives what it gives without."""
+    after = moved(few, len(first) + len(second))
+    kept = joined([short(first), short(second), few], [0, len(first), len(first) + len(second)])
+    plain = joined([all_of(first), all_of(second), few], [0, len(first), len(first) + len(second)])
+    assert kept.stretches
+    assert not plain.stretches
+    assert same(kept, plain)
+    assert same(add(kept, after), add(plain, after))
+    assert same(add(kept, negative(kept)), ZERO)
+    assert same(moved(kept, 7), moved(plain, 7))
+    assert encode(kept) == encode(plain) == renewed(encode(plain))
+    assert same(decode(encode(kept)), plain)
+    size = len(first) + len(second) + SIZE
+    vector, expected = np.zeros(size, np.int64), np.zeros(size, np.int64)
+    add_into(vector, kept)
+    expected[plain.place] = plain.amount
+    assert (vector == expected).all()
+    assert bool(kept) == bool(plain)
+
+
+def test_a_stretch_takes_a_byte_or_two_a_number():
+    (one,) = short(np.arange(1, 40_001) % 250).stretches
+    assert one.small.nbytes == 40_000
+    (one,) = short(np.arange(40_000)).stretches
+    assert one.small.nbytes == 80_000
+    assert not short(np.arange(40_000) // 39_000).stretches
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 99), st.sampled_from([1, 100, 700]), st.sampled_from([0.01, 0.5]))
+def test_a_stored_profile_is_read_part_by_part(seed, most, share):
+    random = np.random.default_rng(seed)
+    vector = np.where(random.random(2**22 + 5) < share, random.integers(0, most + 1, 2**22 + 5), 0)
+    vector[random.integers(0, len(vector), 5)] = [2**40, -1, 254, 255, 256]
+    found = packed.spread(encode(all_of(vector)), len(vector))
+    for start, end in ((0, len(vector)), (5, 70_000), (2**22, 2**22 + 5), (9, 9)):
+        own = found.part(start, end) if isinstance(found, packed.Packed) else found[start:end]
+        assert own.dtype == np.int64
+        assert (own == vector[start:end]).all()
+    assert isinstance(found, packed.Packed) == (most < 700 or share < 0.5)
+    few = packed.spread(encode(all_of(vector[:90])), 90)
+    assert isinstance(few, np.ndarray)
+    assert (few == vector[:90]).all()
+
+
+amounts_ = st.sampled_from([0, 1, 254, 255, 256, 65_535, 65_536, 2**32, -1, -300]) | st.integers(-9, 9)
+added = st.dictionaries(st.integers(0, SIZE - 1), amounts_.filter(bool), max_size=SIZE)
+
+
+@given(st.lists(added | st.tuples(st.integers(0, SIZE - 1), st.lists(amounts_, max_size=9)), max_size=8))
+def test_a_packed_profile_is_added_to_as_a_vector_is(steps):
+    kept, vector = packed.Packed(np.zeros(SIZE, np.uint8), ZERO), np.zeros(SIZE, np.int64)
+    for step in steps:
+        before = kept.copy()
+        if isinstance(step, dict):
+            places = sorted(step)
+            counts = Counts(np.array(places, np.int64), np.array([step[at] for at in places], np.int64))
+            packed.add_to(kept, counts)
+            packed.add_to(vector, counts)
+        else:
+            start, values = step[0], np.array(step[1], np.int64)[: SIZE - step[0]]
+            packed.put(kept, start, values)
+            packed.put(vector, start, values)
+        assert packed.unpack(kept).tolist() == vector.tolist()
+        assert packed.first(kept) == packed.first(vector)
+        assert (np.diff(kept.wide.place) > 0).all()
+        packed.add_to(before, counts_between(packed.unpack(before), vector))
+        assert packed.unpack(before).tolist() == vector.tolist()  # the copy was not changed with it
+
+
+def counts_between(before: np.ndarray, after: np.ndarray) -> Counts:
+    return all_of(after - before)
+
+
+@settings(max_examples=25)
+@given(long, long, long)
+def test_a_packed_profile_is_added_stretches_to(first, second, third):
+    kept, vector = packed.Packed(np.zeros(80_000, np.uint8), ZERO), np.zeros(80_000, np.int64)
+    for start, own in ((0, first), (40_000, second), (0, third), (40_000, third)):
+        packed.add_to(kept, moved(short(own), start))
+        vector[start : start + 40_000] += own
+        assert packed.unpack(kept).tolist() == vector.tolist()
+    assert len(kept.wide.place) * 32 <= len(kept)

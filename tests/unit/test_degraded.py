@@ -19,7 +19,8 @@ from exporter.history import Day
 from exporter.performance.intervals import Estimate, wilson
 from exporter.performance.metrics import METRICS
 from exporter.performance.verdicts import judge, tolerance
-from exporter.profile.counts import add_into, decode, encode
+from exporter.profile.coding import decode, encode
+from exporter.profile.counts import add_into
 from exporter.reference import fit
 from exporter.settings import Limit, Model
 from tests.unit.helpers.profiles import settings, take

@@ -14,7 +14,7 @@ from exporter.drift import bins
 from exporter.drift.univariate import CATEGORICAL, METHODS, NUMERIC, Sample
 from exporter.evaluate.drift import drift
 from exporter.evaluate.views import View
-from exporter.profile import numeric
+from exporter.profile import numeric, packed
 from exporter.profile.counts import add_into
 from exporter.readings import Readings
 from exporter.reference import fit
@@ -465,3 +465,20 @@ def test_trap_a_tiny_last_window_is_insufficient():
     assert not features_of(found.readings)
     assert "model_drifted_features_ratio" not in found.readings
     assert "model_prediction_drift_score" not in found.readings
+
+
+@pytest.mark.parametrize("knots", [256, 4096])
+def test_packed_profiles_tell_the_same(monkeypatch, knots):
+    """A reference and a window of very many places are kept packed; what is read of them is the same."""
+    model = settings(drift={"knots": knots})
+    reference, log = random_table(1, 3000), random_table(2, 3000)
+    baseline = fit(model, reference)
+    view = window(model, baseline, log)
+    expected = drift(model, baseline, [view])
+    monkeypatch.setattr(packed, "_MANY", 1)
+    again = fit(model, reference)
+    assert isinstance(again.vector, packed.Packed)
+    found = drift(model, again, [view._replace(vector=packed.pack(view.vector))])
+    assert found.readings == expected.readings
+    assert found.states == expected.states
+    assert found.failed == expected.failed

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from exporter.profile.counts import Counts, add, encode
+from exporter.profile.coding import encode
+from exporter.profile.counts import Counts, add
 from exporter.store import Store, rollup
 from exporter.store.replace import digest_name, forget_digests, replace_buckets
 

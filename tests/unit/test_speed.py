@@ -11,8 +11,9 @@ import pyarrow as pa
 from exporter.drift.ranks import kolmogorov_smirnov_p
 from exporter.drift.univariate import METHODS
 from exporter.profile import numeric
+from exporter.profile.coding import decode, encode
 from exporter.profile.columns import Pieces
-from exporter.profile.counts import Counts, add_into, decode, encode
+from exporter.profile.counts import Counts, add_into
 from exporter.profile.numeric import NumericBins
 from exporter.profile.tally import Cut, count_column
 

@@ -18,8 +18,9 @@ from exporter.profile.columns import Pieces, Unread
 from exporter.profile.counts import Counts, add_into, gather, keep_rows
 from exporter.profile.labelled import count_classes
 from exporter.profile.model import Batch, ModelBins
+from exporter.profile.ordered import learn_numbers
 from exporter.profile.outcome import ClassBins, Outcomes, place_classes
-from exporter.profile.tally import Cut, count_column, cut, groups_of, learn_categories, learn_numbers
+from exporter.profile.tally import Cut, count_column, cut, groups_of, learn_categories
 from exporter.rows import NumericColumn
 from exporter.rows import categorical as read_categories
 from exporter.rows import numeric as read_numbers

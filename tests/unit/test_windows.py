@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from exporter.collector import Board
 from exporter.monitor import Monitor
+from exporter.profile import packed
 from exporter.profile.counts import Counts, add, add_into, negative
 from exporter.settings import Window
 from exporter.store import Store
@@ -25,6 +28,19 @@ FRAMES = [
     *(Frame("long", "reference", 70, 0), Frame("long", "previous", 70, 70)),
     *(Frame("short", "mature", 20, 30), Frame("long", "mature", 70, 30)),
 ]
+
+
+@pytest.fixture(params=["as they are", "packed"], scope="module", autouse=True)
+def kept(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keep windows as those of few places are kept, and of very many."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "packed":
+            patch.setattr(packed, "_MANY", 1)
+        yield
+
+
+def numbers(profile: packed.Profile) -> list[int]:
+    return (packed.unpack(profile) if isinstance(profile, packed.Packed) else profile).tolist()
 
 
 class Stored:
@@ -97,7 +113,7 @@ def compare(windows: Windows, store: Stored, end: int) -> None:
     judged = [frame for frame in FRAMES if not frame.behind]
     fresh = {(v, frame.window): store.afresh(v, frame, end) for v in ("1", "2") for frame in judged}
     alive = {version for (version, _), vector in fresh.items() if vector[0]} | {"1"}
-    assert {key: view.vector.tolist() for key, view in found.items()} == {
+    assert {key: numbers(view.vector) for key, view in found.items()} == {
         key: vector for key, vector in fresh.items() if key[0] in alive
     }
     assert all((found[v, w.name].start, found[v, w.name].end) == (end - w.seconds, end) for v in alive for w in WINDOWS)
@@ -105,15 +121,15 @@ def compare(windows: Windows, store: Stored, end: int) -> None:
         own = [frame for frame in FRAMES if frame.window == window]
         for segment in ("a", "b"):
             afresh = store.afresh(version, own[0], end, segment)
-            assert view.slices.get(segment, np.zeros(SIZE, np.int64)).tolist() == afresh
+            assert numbers(view.slices.get(segment, np.zeros(SIZE, np.int64))) == afresh
             (mature,) = [frame for frame in own if frame.against == "mature"]
             assert view.mature is not None
             assert (view.mature.start, view.mature.end) == (end - 30 - mature.seconds, end - 30)
-            assert view.mature.vector.tolist() == store.afresh(version, mature, end)
+            assert numbers(view.mature.vector) == store.afresh(version, mature, end)
             afresh = store.afresh(version, mature, end, segment)
-            assert view.mature.slices.get(segment, np.zeros(SIZE, np.int64)).tolist() == afresh
+            assert numbers(view.mature.slices.get(segment, np.zeros(SIZE, np.int64))) == afresh
         earlier = {f.against: store.afresh(version, f, end) for f in own if f.against not in ("reference", "mature")}
-        assert {name: vector.tolist() for name, vector in view.earlier.items()} == {
+        assert {name: numbers(vector) for name, vector in view.earlier.items()} == {
             name: vector for name, vector in earlier.items() if vector[0]
         }
 
@@ -123,7 +139,7 @@ def test_a_version_without_rows_is_gone_but_the_configured_one_stays():
     windows = Windows(FRAMES, SIZE)
     store.add({("2", "all", 0): counts_of([3, 0, 0, 0, 0])})
     windows.move(70, store.between)
-    assert [(v.version, v.window, int(v.vector[0])) for v in windows.views("1")] == [
+    assert [(v.version, v.window, numbers(v.vector)[0]) for v in windows.views("1")] == [
         *(("1", "short", 0), ("1", "long", 0)),
         *(("2", "short", 0), ("2", "long", 3)),
     ]
@@ -144,7 +160,7 @@ def test_a_version_that_returns_finds_its_earlier_windows():
     windows.change(delta)
     windows.move(90, store.between)
     (_, long) = windows.views(None)
-    assert (int(long.vector[0]), {name: int(vector[0]) for name, vector in long.earlier.items()}) == (
+    assert (numbers(long.vector)[0], {name: numbers(vector)[0] for name, vector in long.earlier.items()}) == (
         4,
         {"previous": 3},
     )
@@ -176,7 +192,7 @@ def test_what_is_taken_back_is_gone():
     delta = {("1", "all", 60): add(negative(counts_of([0, 0, 5, 0, 0])), counts_of([0, 0, 0, 7, 0]))}
     store.add(delta)
     windows.change(delta)
-    assert [view.vector.tolist() for view in windows.views("1")] == [[1, 0, 0, 7, 0]] * 2
+    assert [numbers(view.vector) for view in windows.views("1")] == [[1, 0, 0, 7, 0]] * 2
 
 
 @pytest.mark.parametrize("retention", [3600.0, 6 * 3600.0, 90 * 86400.0])
