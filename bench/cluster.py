@@ -1,10 +1,11 @@
 """Counting in a Spark session beside the exporter's own engine: the same rows, later jobs of warm processes.
 
-usage: python -m bench.cluster [--rows N] [--features 20|60] [--jobs N] [--rounds N]
+usage: python -m bench.cluster [--rows N] [--features 20|60] [--jobs N] [--rounds N] [--ids] [--reader auto|arrow|spark]
 
 files: rows of Parquet files are read and counted in the process. local[2]: in a session with two threads.
 local-cluster: in two executors of one core each. Each job starts from an empty store that knows its baseline; measured
 is what `model_source_read_seconds` shows, and the processor time of all processes. The first job is not counted.
+reader: who reads the files in a session, its executors or Spark.
 """
 
 from __future__ import annotations
@@ -86,22 +87,24 @@ def _cpu() -> float:
     return sum(stats[process][1] for process in family if process in stats) / os.sysconf("SC_CLK_TCK")
 
 
-def jobs(kind: str, count: int, features: int, many: int, ids: bool) -> None:
+def jobs(given: argparse.Namespace) -> None:
     """Count the day's rows several times; print seconds and processor seconds of each."""
     from exporter.collector import Board
     from exporter.monitor import Monitor
     from exporter.store import Store
 
     logging.disable(logging.INFO)
+    kind, count, features = given.kind, given.rows, given.features
     log = _log(count, features)
     found: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory(dir=folder()) as place:
         data = Path(place) / "log"
         conf = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
         conf |= {"spark.executorEnv.PYTHONPATH": str(ROOT), "spark.sql.shuffle.partitions": 2}
-        source: dict[str, Any] = {"spark": {"path": str(data), "master": MASTERS[kind], "conf": conf}}
-        model = _model(Path(place), features, source if MASTERS[kind] else {"files": f"{data}/*.parquet"}, ids)
-        for _ in range(many + 1):
+        session = {"master": MASTERS[kind], "conf": conf, "reader": given.reader}
+        source: dict[str, Any] = {"spark": {"path": str(data), **session}}
+        model = _model(Path(place), features, source if MASTERS[kind] else {"files": f"{data}/*.parquet"}, given.ids)
+        for _ in range(given.jobs + 1):
             store = Store("sqlite:///:memory:")
             monitor = Monitor(model, store, Board(), 2.0 * DAY, 60.0, replay=True)
             logging.disable(logging.CRITICAL)
@@ -122,7 +125,7 @@ def measure(given: argparse.Namespace) -> None:
     """Run all three in turn and print the table."""
     _log(given.rows, given.features)
     own = ["--rows", str(given.rows), "--features", str(given.features), "--jobs", str(given.jobs)]
-    own += ["--ids"] if given.ids else []
+    own += ["--reader", given.reader, *(["--ids"] if given.ids else [])]
     commands = {kind: [sys.executable, "-m", "bench.cluster", "--as", kind, *own] for kind in MASTERS}
     found = side_by_side(commands, given.rounds)
     lines = []
@@ -135,7 +138,7 @@ def measure(given: argparse.Namespace) -> None:
         first = statistics.median(one.said["first"] for one in runs)
         hours = [1e9 / rate / 3600, 1e9 / given.rows * cpu / 3600]
         lines.append([kind, first, middle, ratio(mine, theirs), cpu, rate / 1e6, *hours])
-    print(f"{machine()}; {given.rows} rows x {given.features} features, ids: {given.ids}\n")
+    print(f"{machine()}; {given.rows} rows x {given.features} features, ids: {given.ids}, reader: {given.reader}\n")
     heads = (
         "way",
         "first job s",
@@ -156,9 +159,10 @@ if __name__ == "__main__":
     parser.add_argument("--jobs", type=int, default=5, help="jobs of each process, after the first")
     parser.add_argument("--rounds", type=int, default=1, help="processes of each way, in turn")
     parser.add_argument("--ids", action="store_true", help="with ids: copies are looked for")
+    parser.add_argument("--reader", default="auto", choices=("auto", "arrow", "spark"), help="who reads in a session")
     parser.add_argument("--as", dest="kind", choices=tuple(MASTERS), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.kind is not None:
-        jobs(asked.kind, asked.rows, asked.features, asked.jobs, asked.ids)
+        jobs(asked)
     else:
         measure(asked)

@@ -109,6 +109,9 @@ def _in_a_cluster(model: Model) -> Iterator[Conflict]:
     if model.labels is not None and model.labels.spark is not None:
         sentence = "labels in a cluster are joined there: make them columns of predictions, with sql: SELECT ... JOIN"
         yield Conflict(("labels",), f"{sentence}, and leave labels out")
+    if model.reference.spark is not None and model.reference.spark.reader != "auto":
+        sentence = "a reference is read by Spark, and into memory: reader is of predictions only"
+        yield Conflict(("reference", "spark", "reader"), sentence)
     if model.predictions.spark is None:
         return
     reads: tuple[Place, ...] = (("predictions",),)

@@ -17,6 +17,7 @@ from exporter import ledger, reference_days
 from exporter.baseline import Baseline, dump, learning_hash, restore, settings_hash
 from exporter.buckets import Deltas, merged
 from exporter.calibrate import told
+from exporter.cluster.direct import Memory
 from exporter.cluster.refresh import Job, Reach
 from exporter.cluster.refresh import read as cluster
 from exporter.evaluate.views import View
@@ -65,6 +66,7 @@ class Ingest:
         self._rolled_up: int | None = None  # the hour up to which hours and days are added up
         self.unread = False  # there is more to read than the last run had time for
         self._watches: dict[str, files.Watch] = {}
+        self._memory = Memory()
         self._forget_known()
 
     def _forget_known(self) -> None:
@@ -100,7 +102,7 @@ class Ingest:
                 if spec.spark is not None:
                     longest = max(frame.behind + frame.seconds for frame in self._frames)
                     reach = Reach(now, limits.oldest, now - longest - bucket, over)
-                    job = Job(self.model, self._store, baseline, spec.spark, reach, self._windows.change)
+                    job = Job(self.model, self._store, baseline, spec.spark, reach, self._windows.change, self._memory)
                     self.unread = cluster(job, self.sources[source], self._task)
                 else:
                     self._read_source(baseline, source, spec, limits, over)

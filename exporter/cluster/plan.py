@@ -60,16 +60,16 @@ Span = tuple[int, int]  # first second, and the first one after
 
 
 class Rows:
-    """The rows of one model as of `now` (Unix seconds): labels that are known later are not there yet.
+    """The rows of one model as of `now` (Unix seconds; kept in microseconds): labels known later are not there yet.
 
     Raises TaskError where a column is missing that must be there, or a time is none.
     """
 
     def __init__(self, model: Model, baseline: Baseline, frame: DataFrame, now: float):
-        self._model = model
-        self._baseline = baseline
-        self._frame = frame
-        self._now = int(now * SECOND)
+        self.model = model
+        self.baseline = baseline
+        self.frame = frame
+        self.now = int(now * SECOND)
         with told():
             kinds = dict(frame.dtypes)
         self._known = set(kinds)
@@ -87,12 +87,16 @@ class Rows:
         """Columns that the model reads and that are not there."""
         return [name for name in self._of_use() if name not in self._known]
 
+    def used(self) -> list[str]:
+        """Return the columns that are there and read."""
+        return self._there([*self._of_use(), self.model.columns.id])
+
     def facts(self, span: Span) -> Known:
         """Return what each bucket with rows is known by, all columns that are counted included."""
         from pyspark.sql import functions as F
 
-        columns = self._model.columns
-        rows = self._between([span], self._there([*self._of_use(), columns.id]), timeless=True)
+        columns = self.model.columns
+        rows = self._between([span], self.used(), timeless=True)
         version = column(self._version) if self._version is not None else F.lit("")
         label = column(columns.label) if columns.label in self._known else F.lit(None)
         name = column(columns.id) if columns.id is not None else F.lit(1)
@@ -112,7 +116,7 @@ class Rows:
             if start is None:
                 timeless += numbers[0]
                 continue
-            version = (canonical(own) or "") if self._version is not None else str(self._model.version)
+            version = (canonical(own) or "") if self._version is not None else str(self.model.version)
             facts, versions = Facts(*map(int, numbers)), known.setdefault(start // SECOND, {})
             versions[version] = facts.plus(versions[version]) if version in versions else facts
         return Known(known, timeless)
@@ -125,26 +129,36 @@ class Rows:
         """
         from pyspark.sql import functions as F
 
-        names = self._there([*self._of_use(), self._model.columns.id])
-        rows = self._between(_spans(starts, self._model.bucket_seconds), names)
+        rows = self._between(spans(starts, self.model.bucket_seconds), self.used())
         with told():
-            if self._model.columns.id is not None:
-                rows = self._without_copies(rows.where(column(self._model.columns.id).isNotNull()))
-            packed = worker.pack(self._model, self._baseline)
+            if self.model.columns.id is not None:
+                rows = self._without_copies(rows.where(column(self.model.columns.id).isNotNull()))
+            packed = worker.pack(self.model, self.baseline)
             counted = rows.mapInArrow(partial(worker.profile, packed), worker.SPARK_FIELDS)
             if amount > _DEEP:
                 branch = (F.spark_partition_id() % _BRANCHES).alias("branch")
                 counted = counted.groupBy(*_KEY, branch).applyInArrow(worker.merge, worker.SPARK_FIELDS)
             return counted.groupBy(*_KEY).applyInArrow(worker.merge, worker.SPARK_FIELDS).toArrow()
 
+    def has_copies(self, starts: Iterable[int]) -> bool:
+        """Say whether rows of one bucket share an id."""
+        columns = self.model.columns
+        rows = self._between(spans(starts, self.model.bucket_seconds), self._there([columns.timestamp, columns.id]))
+        with told():
+            return self._repeated(rows.where(column(columns.id).isNotNull()))
+
+    def _repeated(self, rows: DataFrame) -> bool:
+        found = rows.groupBy(self._bucket().alias(_BUCKET), column(self.model.columns.id)).count().where("count > 1")
+        return not found.isEmpty()
+
     def _without_copies(self, rows: DataFrame) -> DataFrame:
         """Leave one row per id and bucket; whole rows are only sorted where narrow ones show that there are copies."""
         from pyspark.sql import Window
         from pyspark.sql import functions as F
 
-        columns, bucket = self._model.columns, self._bucket()
+        columns, bucket = self.model.columns, self._bucket()
         name = column(columns.id)
-        if rows.groupBy(bucket.alias(_BUCKET), name).count().where("count > 1").isEmpty():
+        if not self._repeated(rows):
             return rows.drop(columns.id)
         label, known_at = columns.label, columns.label_timestamp
         order = [column(label).isNotNull().desc()] if label in self._known else []
@@ -160,7 +174,7 @@ class Rows:
 
     def _of_use(self) -> list[str]:
         """Return the columns that are counted."""
-        columns, baseline = self._model.columns, self._baseline
+        columns, baseline = self.model.columns, self.baseline
         names: list[str | None] = [columns.timestamp, columns.prediction, *baseline.schema.scores]
         names += [columns.label, columns.label_timestamp, self._version, columns.error, columns.weight]
         names += [columns.latency.column if columns.latency else None, *baseline.segments.shown, *columns.outcomes]
@@ -176,16 +190,16 @@ class Rows:
         """
         from pyspark.sql import functions as F
 
-        columns = self._model.columns
+        columns = self.model.columns
         name, known_at = columns.timestamp, columns.label_timestamp
-        ends = [(start * SECOND, min(end * SECOND, self._now)) for start, end in spans]
+        ends = [(start * SECOND, min(end * SECOND, self.now)) for start, end in spans]
         with told():
             rough = [_roughly(name, self._kind, start, end) for start, end in ends]
             rough += [_no_time(name, self._kind)] if timeless else []
-            rows = self._frame.where(_any(rough)).select(*map(column, names))
+            rows = self.frame.where(_any(rough)).select(*map(column, names))
             if known_at in names:
                 rows = rows.withColumn(known_at, self._exact[known_at])
-                known = column(known_at).isNull() | (column(known_at) <= self._now)
+                known = column(known_at).isNull() | (column(known_at) <= self.now)
                 for own in self._there([columns.label, known_at]):
                     rows = rows.withColumn(own, F.when(known, column(own)))
             rows = rows.withColumn(name, self._exact[name])
@@ -196,8 +210,15 @@ class Rows:
         """Return the start of each row's bucket, in microseconds."""
         from pyspark.sql import functions as F
 
-        time = column(self._model.columns.timestamp)
-        return time - F.pmod(time, F.lit(self._model.bucket_seconds * SECOND))
+        time = column(self.model.columns.timestamp)
+        return time - F.pmod(time, F.lit(self.model.bucket_seconds * SECOND))
+
+
+def size_of(baseline: Baseline, rows: int) -> int:
+    """Return how many numbers a profile of some rows has, at most: a row is counted so often, about, in the whole."""
+    bins, segments = baseline.bins, baseline.segments
+    columns = len(bins.features) + len(bins.scores) + 10
+    return min(rows * columns * (1 + len(segments.shown)), bins.size * (1 + len(segments.names)))
 
 
 def _any(conditions: list[Any]) -> Any:
@@ -207,7 +228,7 @@ def _any(conditions: list[Any]) -> Any:
     return found
 
 
-def _spans(starts: Iterable[int], bucket: int) -> list[Span]:
+def spans(starts: Iterable[int], bucket: int) -> list[Span]:
     """Return the stretches that buckets fill; those that follow each other are one."""
     found: list[Span] = []
     for start in sorted(starts):

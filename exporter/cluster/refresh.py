@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from exporter.baseline import Baseline, dense
 from exporter.buckets import Deltas
-from exporter.cluster.plan import Facts, Rows
+from exporter.cluster.direct import Files, Memory
+from exporter.cluster.plan import Facts, Rows, size_of
 from exporter.profile.counts import ZERO, Counts
 from exporter.rows import SECOND, local_days
 from exporter.segments import ALL
@@ -44,7 +45,7 @@ class Reach(NamedTuple):
 
 
 class Job(NamedTuple):
-    """What to bring up to date; apply: told of each change once it is stored."""
+    """What to bring up to date; apply: told of each change once it is stored; memory: kept from run to run."""
 
     model: Model
     store: Store
@@ -52,6 +53,7 @@ class Job(NamedTuple):
     spec: Spark
     reach: Reach
     apply: Callable[[Deltas], None]
+    memory: Memory
 
 
 def read(job: Job, record: SourceRecord, task: Task) -> bool:
@@ -59,7 +61,7 @@ def read(job: Job, record: SourceRecord, task: Task) -> bool:
     started, name, unread = time.perf_counter(), job.model.name, False
     record.errors = {}
     try:
-        rows, absent, unread = refresh(*job)
+        rows, absent, unread = refresh(job)
     except (spark.SparkError, TaskError) as error:
         record.errors = {job.spec.name: str(error)}
         task.failures[error.reason if isinstance(error, TaskError) else "source"] += 1
@@ -75,14 +77,13 @@ def read(job: Job, record: SourceRecord, task: Task) -> bool:
     return unread
 
 
-def refresh(
-    model: Model, store: Store, baseline: Baseline, spec: Spark, reach: Reach, apply: Callable[[Deltas], None]
-) -> tuple[int, list[str], bool]:
+def refresh(job: Job) -> tuple[int, list[str], bool]:
     """Bring the buckets up to date, some at least; return the number of new rows, absent columns, what of `read`.
 
     A bucket is profiled once it is over, and again when its digest changes. Raises SparkError, TaskError; what was
     stored by then stays.
     """
+    model, store, baseline, spec, reach, apply, memory = job
     bucket = model.bucket_seconds
     with store.transaction() as tx:
         noted = tx.positions(model.name, SOURCE)
@@ -90,7 +91,7 @@ def refresh(
     seen = {int(path): text for path, text in noted.items()}
     first = min(reach.since, max(seen)) if seen else reach.oldest
     start, end = (int(at // bucket * bucket) for at in (max(first, reach.oldest), reach.now))
-    rows = Rows(model, baseline, spark.frame(spec), reach.now)
+    rows = Files(Rows(model, baseline, spark.frame(spec), reach.now), spec, memory)
     facts, without = rows.facts((start, end + bucket))
     new = {at: _text(own) for at, own in facts.items() if at < end}
     old = {at: json.loads(text)[0] for at, text in seen.items() if at >= start}
@@ -124,14 +125,12 @@ def _together(
     changed: Iterable[int], facts: Mapping[int, Mapping[str, Facts]], baseline: Baseline
 ) -> Iterator[tuple[list[int], int]]:
     """Cut the changed buckets into jobs whose profiles fit into memory; with the number of rows of each job."""
-    bins, segments = baseline.bins, baseline.segments
-    columns = len(bins.features) + len(bins.scores) + 10  # a row is counted so often, about, in the whole
     some: list[int] = []
     size = amount = 0
     for at in changed:
         own = facts.get(at, {})
         rows = sum(one.rows for one in own.values())
-        more = min(rows * columns * (1 + len(segments.shown)), len(own) * bins.size * (1 + len(segments.names)))
+        more = sum(size_of(baseline, one.rows) for one in own.values())
         if some and size + more > _AT_ONCE:
             yield some, amount
             some, size, amount = [], 0, 0

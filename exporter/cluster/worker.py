@@ -85,7 +85,7 @@ def profile(packed: bytes, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Rec
     total: Deltas = {}
     refused: Counter[Key] = Counter()
     for table in _pieces(batches):
-        found, wrong = count(job, table)
+        found, wrong = count(job, _with_times(job.model, table))
         total = merged(total, found)
         refused.update(wrong)
     rows = [(*key, encode(add(counts)), refused[key]) for key, counts in total.items()]
@@ -120,7 +120,7 @@ def count(job: Job, table: pa.Table) -> tuple[Deltas, Counter[Key]]:
     if not len(table):
         return {}, Counter()
     model, baseline = job
-    log = read_log(model, baseline.schema, _with_times(model, table), baseline.segments)
+    log = read_log(model, baseline.schema, table, baseline.segments)
     bucket = log.timestamp // SECOND // model.bucket_seconds * model.bucket_seconds
     label = np.full(len(bucket), np.nan) if log.label is None else log.label
     assert log.batch.table is not None

@@ -88,7 +88,7 @@ def read_log(model: Model, schema: Schema, table: pa.Table, segments: Segments =
         batch=batch,
         ids=[str(name) for name in ids] if ids is not None else None,
         timestamp=timestamp,
-        version=_versions(model, table),
+        version=versions_of(model, table),
         prediction=outcomes.prediction,
         scores=outcomes.scores,
         label=label,
@@ -229,7 +229,8 @@ def _of_use(model: Model) -> list[str]:
     return found + [name for name in read if name not in {columns.label, *columns.outcomes}]
 
 
-def _versions(model: Model, table: pa.Table) -> CategoryColumn:
+def versions_of(model: Model, table: pa.Table) -> CategoryColumn:
+    """Return each row's version; that of a row without one is empty."""
     if isinstance(model.version, str):
         return CategoryColumn((model.version,), np.broadcast_to(np.int64(0), len(table)))
     names, codes = categorical(table[model.version["column"]])

@@ -32,13 +32,15 @@ class Push(Settings):
 class Spark(Settings):
     """Rows of a Spark session: a table, a path or a query; the session by its master, or by Spark Connect's address.
 
-    Without master and remote, what the environment and spark-defaults.conf say. conf: settings of the session.
+    Without master and remote, what the environment and spark-defaults.conf say. conf: settings of the session. reader:
+    arrow, executors open plain Parquet files themselves; spark, Spark reads; auto, the first where it can be.
     """
 
     table: str | None = None
     path: str | None = None
     sql: str | None = None
     format: Literal["parquet", "delta", "iceberg"] = "parquet"
+    reader: Literal["auto", "arrow", "spark"] = "auto"
     master: str | None = None
     remote: str | None = None
     conf: Annotated[dict[str, str], BeforeValidator(_plain_text)] = Field(default_factory=dict)
@@ -49,6 +51,8 @@ class Spark(Settings):
             raise ValueError("give one of table, path and sql")
         if "format" in self.model_fields_set and self.path is None:
             raise ValueError("format is of a path: a table knows its own, a query names it")
+        if self.reader == "arrow" and (self.format != "parquet" or self.sql is not None or self.remote is not None):
+            raise ValueError("reader: arrow is for plain Parquet files of a classic session: leave it out")
         if self.master is not None and self.remote is not None:
             raise ValueError("give master, or remote for Spark Connect, not both")
         if self.path is not None and not re.match(r"/|[A-Za-z][\w+.-]*:", self.path):

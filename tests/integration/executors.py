@@ -44,14 +44,14 @@ def _below(process: int) -> Iterator[bytes]:
 
 
 @contextmanager
-def one_is_killed() -> Iterator[list[int]]:
-    """Kill one executor as soon as a Python worker of its counts rows; gives the killed ones, one in the end."""
+def one_is_killed(counting: threading.Event) -> Iterator[list[int]]:
+    """Kill one executor that has a Python worker as soon as rows are counted; gives the killed ones, one in the end."""
     killed: list[int] = []
     done = threading.Event()
 
     def kill() -> None:
         while not done.is_set() and not killed:
-            for executor in executors(os.getpid()):
+            for executor in executors(os.getpid()) if counting.is_set() else []:
                 if any(b"pyspark" in line for line in _below(executor)):
                     os.kill(executor, signal.SIGKILL)
                     killed.append(executor)

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +23,8 @@ import pytest
 
 from exporter.check import check
 from exporter.cli import main
-from exporter.cluster import plan, refresh
+from exporter.cluster import direct, listing, plan, refresh
+from exporter.cluster.reader import Part
 from exporter.collector import Board
 from exporter.config import load
 from exporter.monitor import Monitor
@@ -108,6 +110,10 @@ class One:
         found = self.monitor.results()["model_rows_rejected_total"]
         return sum(one.value for one in found if one.labels[-1] == reason)
 
+    def refused(self) -> str | None:
+        """Say why Spark reads the rows; None: the executors read the files."""
+        return self.monitor._ingest._memory.refused
+
     def told(self) -> str:
         (sentence,) = self.monitor.sources["predictions"].errors.values()
         return sentence
@@ -152,11 +158,16 @@ def log(tmp_path: Path) -> Log:
     return found
 
 
-def test_counts_are_those_of_files_also_where_an_executor_is_killed(log: Log, session: dict[str, Any]) -> None:
-    """To the last number, in each bucket and slice, and in all that is said of them."""
-    files, cluster = log.files(), log.cluster(session)
+@pytest.mark.parametrize("reader", ["arrow", "spark"])
+def test_counts_are_those_of_files_also_where_an_executor_is_killed(
+    reader: str, log: Log, session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the last number, in each bucket and slice, and in all that is said of them; whoever reads the files."""
+    files, cluster = log.files(), log.cluster(session, path=str(log.path), reader=reader)
     assert files.run(NOON)
-    with one_is_killed() as killed:
+    counting, before = threading.Event(), direct.Files.profiles
+    monkeypatch.setattr(direct.Files, "profiles", lambda *given: counting.set() or before(*given))
+    with one_is_killed(counting) as killed:
         assert cluster.run(NOON), cluster.monitor.sources
     assert len(killed) == 1
     assert alike(files, cluster)
@@ -173,7 +184,7 @@ def test_what_changed_is_counted_again_and_nothing_else(
     monkeypatch.setattr(plan.Rows, "profiles", lambda own, at, rows: counted.append([*at]) or before(own, at, rows))
     monkeypatch.setattr(refresh, "_AT_ONCE", 15_000)
     monkeypatch.setattr(plan, "_DEEP", 100)
-    files, cluster = log.files(), log.cluster(session)
+    files, cluster = log.files(), log.cluster(session, path=str(log.path), reader="spark")
     assert files.run(NOON)
     assert cluster.run(NOON)
     assert 1 < len(counted) < 48, "some buckets together"
@@ -203,6 +214,110 @@ def test_what_changed_is_counted_again_and_nothing_else(
     assert [len(job) for job in counted[1:]] == [1, 1]
 
 
+def test_files_that_changed_are_counted_again_and_no_others_are_opened(
+    log: Log, session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Labels that come, a file written anew, copies in another file, rows without an id, files that come and go."""
+    counted: list[list[int]] = []
+    opened: list[set[str]] = []
+    before, run = direct.Files.profiles, direct.Files._run
+
+    def profiles(own: direct.Files, at: list[int], rows: int) -> pa.Table:
+        counted.append([*at])
+        return before(own, at, rows)
+
+    def jobs(own: direct.Files, parts: list[list[Part]], *how: Any) -> list[Any]:
+        opened.append({Path(part.path).stem for task in parts for part in task})
+        return run(own, parts, *how)
+
+    monkeypatch.setattr(direct.Files, "profiles", profiles)
+    monkeypatch.setattr(direct.Files, "_run", jobs)
+    monkeypatch.setattr(direct, "_AT_ONCE", 1_000)
+    monkeypatch.setattr(direct, "_IDS_AT_ONCE", 300)
+    for number in range(4):
+        log.put(log.table.slice(240 * number, 240), str(number))
+        os.utime(log.path / f"{number}.parquet", (NOON, NOON))
+    files, cluster = log.files(), log.cluster(session, path=str(log.path), reader="arrow")
+    assert files.run(NOON)
+    assert cluster.run(NOON)
+    assert [at for job in counted for at in job] == [*range(NOON - 2 * DAY, NOON, HOUR)]
+    assert alike(files, cluster)
+    for now in (NOON, NOON + HOUR):
+        counted.clear()
+        opened.clear()
+        assert files.run(now)
+        assert cluster.run(now)
+        assert opened[0] == {"3"}, "of which not all labels were known"
+        assert counted == ([] if now == NOON else [[NOON - 2 * HOUR]]), "the labels of one hour became known"
+        assert files.readings() == cluster.readings()
+
+    later = NOON + HOUR
+    extra = log.table.slice(250, 4)
+    unnamed = extra.slice(0, 1).set_column(0, "id", pa.array([None], pa.string()))
+    log.put(pa.concat_tables([extra, unnamed]), "4")
+    assert cluster.run(later)
+    assert counted.pop() == [NOON - 36 * HOUR]
+    assert alike(files, cluster)
+    assert (cluster.rejected("duplicate"), cluster.rejected("id")) == (4, 1)
+
+    second = log.table.slice(240, 240)
+    log.put(second.set_column(2, "amount", pc.multiply(second["amount"], 2.0)), "1")
+    (log.path / "0.parquet").rename(log.path / "5.parquet")
+    (log.path / "4.parquet").unlink()
+    (log.path / "3.parquet").unlink()
+    opened.clear()
+    assert cluster.run(later)
+    assert counted.pop() == [*range(NOON - 2 * DAY, NOON - DAY, HOUR)], "what is gone needs no counting"
+    assert {"1", "5"} <= opened[0] <= {"1", "3", "5"}
+    afresh = log.files()
+    assert afresh.run(later)
+    assert alike(afresh, cluster)
+    assert not alike(files, cluster)
+
+
+def test_what_executors_cannot_read_themselves_spark_reads(log: Log, session: dict[str, Any]) -> None:
+    """Columns of folders, columns with a default, rows that are chosen; files that are broken, and may be."""
+    own = spark.session(Spark.model_validate({"table": "x", **session}))
+    files, written = log.files(), log.folder / "written"
+    assert files.run(NOON)
+    rows = own.read.parquet(str(log.path))
+    rows.withColumn("day", rows["timestamp"].cast("date")).write.partitionBy("day").parquet(str(written))
+    some = sorted(written.glob("day=*/*.parquet"))
+    assert pq.ParquetFile(some[0]).schema.column(1).physical_type == "INT96"
+    cluster = log.cluster(session, path=str(written))
+    assert cluster.run(NOON)
+    assert cluster.refused() is None
+    assert alike(files, cluster)
+
+    assert {Path(file.path[7:]) for file in listing.files(own.read.parquet(str(written)), ["id"])} == {*some}
+    own.sql(f"CREATE TABLE defaults USING parquet LOCATION '{log.path}'")
+    own.sql("ALTER TABLE defaults ADD COLUMN tier INT DEFAULT 3")
+    for frame, why in (
+        (own.read.parquet(str(written)), "column 'day' is one of folders"),
+        (own.table("defaults"), "a column has its default"),
+        (own.read.parquet(str(log.path)).where("amount > 3"), r"not just Parquet files \(Filter\)"),
+    ):
+        with pytest.raises(listing.Otherwise, match=why):
+            listing.files(frame, ["id", "day"])
+    own.sql(f"CREATE VIEW chosen AS SELECT * FROM parquet.`{log.path}` WHERE amount > 0")
+    cluster = log.cluster(session, table="chosen", reader="arrow")
+    assert not cluster.run(NOON)
+    assert (
+        cluster.told() == "reader: arrow is for plain Parquet files only: the rows are not just Parquet files (Filter)"
+    )
+
+    (log.path / "1.parquet").write_bytes(b"PAR1 this is none PAR1")
+    os.utime(log.path / "1.parquet", (NOON, NOON))
+    own.conf.set("spark.sql.files.ignoreCorruptFiles", "true")
+    try:
+        cluster = log.cluster(session)
+        assert cluster.run(NOON), "what Spark passes by is no error"
+    finally:
+        own.conf.unset("spark.sql.files.ignoreCorruptFiles")
+    assert "1.parquet: " in str(cluster.refused())
+    assert alike(files, cluster)
+
+
 def test_tables_and_queries_with_labels_and_the_reference_in_the_cluster(log: Log, session: dict[str, Any]) -> None:
     """Labels are joined there; files that others add to a table are seen, by its name and in a query."""
     shutil.rmtree(log.path)
@@ -229,6 +344,8 @@ def test_tables_and_queries_with_labels_and_the_reference_in_the_cluster(log: Lo
         assert query.run(NOON), query.monitor.sources
         assert alike(files, table)
         assert alike(files, query)
+    assert table.refused() is None
+    assert query.refused() == "the rows are not just Parquet files (Project)"
     assert query.monitor.baseline is not None
     assert query.readings() == files.readings()
     with pytest.raises(spark.SparkError, match="restart the exporter"):
