@@ -21,7 +21,8 @@ from exporter.cluster import listing, reader, worker
 from exporter.cluster.listing import File, Otherwise
 from exporter.cluster.plan import Facts, Known, Rows, Span, size_of, spans
 from exporter.cluster.reader import Cell, Found, Part, Reading
-from exporter.profile.counts import add, decode, encode
+from exporter.profile.coding import decode, encode
+from exporter.profile.counts import add
 from exporter.rows import SECOND
 from exporter.sources.settings import Spark
 from exporter.sources.spark import SparkError, told

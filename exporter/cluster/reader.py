@@ -22,7 +22,8 @@ from exporter.buckets import Deltas, merged
 from exporter.cluster.typed import Typed, conform, named
 from exporter.cluster.worker import count, unpack
 from exporter.profile.batch import versions_of
-from exporter.profile.counts import add, encode
+from exporter.profile.coding import encode
+from exporter.profile.counts import add
 from exporter.rows import NO_TIME, SECOND, Bools, Ints, times
 from exporter.settings import Model
 from exporter.sources.parquet import File, Unreadable

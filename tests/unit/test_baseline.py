@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.baseline import LAYOUT, Baseline, dump, restore
-from exporter.profile.counts import ZERO, Counts, add, decode, negative
+from exporter.profile.coding import decode
+from exporter.profile.counts import ZERO, Counts, add, negative
 from exporter.profile.numeric import NumericBins
 from exporter.profile.plain import bins_from_plain, bins_to_plain
 from exporter.reference import fit

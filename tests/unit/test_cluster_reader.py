@@ -21,7 +21,8 @@ from exporter.cluster import listing, reader, worker
 from exporter.cluster.listing import File, Slots
 from exporter.cluster.reader import Found, Part, Reading
 from exporter.cluster.typed import conform, named
-from exporter.profile.counts import add, decode
+from exporter.profile.coding import decode
+from exporter.profile.counts import add
 from exporter.rows import SECOND
 from exporter.settings import Model
 from tests.integration.small import DAY, HOUR, KINDS, NOON, stamps
