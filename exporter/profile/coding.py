@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,18 +12,17 @@ from numpy.typing import NDArray
 
 from exporter.profile.counts import ZERO, Counts
 from exporter.rows import Ints
-from exporter.threads import each
 
 _HEAD = struct.Struct("<III")
 _PIECE = 2**16  # numbers that are packed at once: they stay in the processor's cache
-_WORTH_THREADS = 500_000  # numbers from which on the two streams are packed side by side
 WIDE = 255  # stands for a number that a byte cannot hold
 
 
 def encode(counts: Counts) -> bytes:
     """Pack for the store: steps between places and amounts a byte each, and apart what a byte cannot hold.
 
-    Nearly all steps and amounts of an hour's rows are small: Huffman's code makes one or two bits of them.
+    Nearly all steps and amounts of an hour's rows are small: Huffman's code makes one or two bits of them, and of many
+    equal ones in a row hardly anything.
     """
     steps, amounts, far, large = bytearray(), bytearray(), list[Ints](), list[Ints]()
     last = 0
@@ -44,9 +42,7 @@ def renewed(blob: bytes) -> bytes:
 
 
 def _together(steps: bytes | bytearray, amounts: bytes | bytearray, *wide: Ints) -> bytes:
-    large = _planes(np.concatenate([ZERO.place, *wide]))
-    work = each if len(steps) > _WORTH_THREADS else map
-    packed = *work(partial(_deflated, strategy=zlib.Z_HUFFMAN_ONLY), (steps, amounts)), large
+    packed = _squeezed(steps), _squeezed(amounts), _planes(np.concatenate([ZERO.place, *wide]))
     return _HEAD.pack(len(steps), len(packed[0]), len(packed[1])) + b"".join(packed)
 
 
@@ -91,6 +87,12 @@ def decode(blob: bytes) -> Counts:
     amounts = own.amounts.astype(np.int64)
     amounts[own.amounts == WIDE] = own.large
     return Counts(np.concatenate([ZERO.place, *(place for place, _ in own.pieces())]), amounts)
+
+
+def _squeezed(raw: bytes | bytearray) -> bytes:
+    found = np.frombuffer(raw, np.uint8)
+    runs = 2 * np.count_nonzero(found[1:] == found[:-1]) > len(found)  # as where every value is a knot and comes once
+    return _deflated(raw, zlib.Z_RLE if runs else zlib.Z_HUFFMAN_ONLY)
 
 
 def _deflated(raw: bytes | bytearray, strategy: int) -> bytes:

@@ -164,6 +164,17 @@ def short(vector: Ints) -> Counts:
     return Counts(wide, vector[wide], (Stretch(0, small),)) if small is not None else sparse(vector)
 
 
+def at_odd_places(vector: Ints) -> Counts:
+    """Return a vector's numbers at the places 1, 3, 5, ..., as `short` does."""
+    small, wide = narrow(vector) if 2 * len(vector) >= _MANY else (None, ZERO.place)
+    if small is None:
+        found = sparse(vector)
+        return Counts(2 * found.place + 1, found.amount)
+    spread = np.zeros(2 * len(vector) + 1, small.dtype)
+    spread[1::2] = small
+    return Counts(2 * wide + 1, vector[wide], (Stretch(0, spread),))
+
+
 def narrow(vector: Ints) -> tuple[NDArray[np.unsignedinteger] | None, Ints]:
     """Return a vector in as few bytes a number as most need, 0 at those that do not fit, and the places of these.
 

@@ -12,6 +12,7 @@ from exporter.drift.sample import Between
 from exporter.drift.univariate import Sample
 from exporter.profile.counts import Placed, ones, place_sum, read_sum
 from exporter.rows import Bools, Floats, Ints
+from exporter.threads import scratch
 
 _PARTS = 2**30  # a position within a span is kept to this part of the span's width
 _MOST_SPANS = 128
@@ -189,10 +190,13 @@ def cut_spans(knots: Floats) -> Ints:
     cells = len(knots) - 1
     if cells <= _MOST_SPANS:
         return np.arange(cells, dtype=np.int64)
-    root: Floats = np.diff(knots / 2)
+    work = scratch("cells", 2 * len(knots))
+    half = np.divide(knots, 2, out=work[len(knots) :])
+    root = np.subtract(half[1:], half[:-1], out=work[:cells])
+    share = half[:-1]
     np.sqrt(root, out=root)
     total = max(root.sum(), np.finfo(np.float64).tiny)
-    share = np.cumsum(root)
+    np.cumsum(root, out=share)
     root /= 2
     share -= root
     share /= total

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from exporter.profile.counts import ZERO, Counts, joined, short, whole_and_parts
+from exporter.profile.counts import ZERO, Counts, at_odd_places, joined, short, whole_and_parts
 from exporter.profile.numeric import ROUNDED, NumericBins, Spans, deciles, fit_sorted, positions, spans_of
 from exporter.rows import Floats, Ints, fill, is_number, numeric
 from exporter.threads import scratch
@@ -129,17 +129,18 @@ def _cells(left: Ints, at: Ints, rows_at: Ints, rows: int, cells: Ints) -> Ints:
 
 def _by_runs(bins: NumericBins, own: Floats) -> Counts:
     """Count increasing values that the bins were fitted on, each of them a knot; the other knots are deciles."""
-    starts = np.flatnonzero(np.concatenate([[True], own[1:] != own[:-1]]))
-    amount = np.diff(starts, append=len(own))
-    cells = scratch("cells", 2 * len(bins.knots) + 1).view(np.int64)
-    cells[:] = 0
-    used = cells[1::2]
-    if len(starts) < len(used):
+    new = own[1:] != own[:-1]
+    if new.all():
+        amount = np.ones(len(own), np.int64)
+    else:
+        ends = np.append(np.flatnonzero(new) + 1, len(own))
+        amount = ends.copy()
+        amount[1:] -= ends[:-1]
+    if len(amount) < len(bins.knots):
         found = own[np.minimum(own.searchsorted(between := deciles(own)), len(own) - 1)]
         at = bins.knots.searchsorted(np.unique(between[found != between]))
         amount = np.insert(amount, at - np.arange(len(at)), 0)
-    used[:] = amount
-    return short(cells)
+    return at_odd_places(amount)
 
 
 def _by_rows(bins: NumericBins, own: Floats) -> tuple[Counts, Counts]:

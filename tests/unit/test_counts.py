@@ -242,3 +242,10 @@ def test_a_packed_profile_is_added_stretches_to(first, second, third):
         vector[start : start + 40_000] += own
         assert packed.unpack(kept).tolist() == vector.tolist()
     assert len(kept.wide.place) * 32 <= len(kept)
+
+
+def test_a_reference_of_which_every_value_is_a_knot_takes_hardly_any_room():
+    own = all_of(np.arange(200_001) % 2)
+    packed_ = encode(own)
+    assert len(packed_) < 1_000
+    assert same(decode(packed_), own)
