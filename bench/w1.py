@@ -11,6 +11,7 @@ exporter: `model-exporter run`: configuration, the engine's work, store, thresho
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
 import os
@@ -21,6 +22,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+if "--as" in sys.argv and "loop" not in sys.argv:  # as the command does, before NumPy is there
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads take 50 ms to start
+    gc.set_threshold(50_000)
 
 from bench.speed import machine, options, ratio, report, side_by_side, table
 from bench.speed_data import NUMERIC, TEXT, folder, make
@@ -182,8 +187,6 @@ def measure() -> None:
 
 
 if __name__ == "__main__":
-    if "loop" not in sys.argv:
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command does: its threads take 50 ms to start
     match sys.argv[1:]:
         case ["--as", "limit", threads]:
             limit(int(threads))
