@@ -233,10 +233,10 @@ def hashes(reading: Reading, spans: list[Span], shares: int, parts: Iterable[Par
 
 
 def _values(column: pa.ChunkedArray) -> np.ndarray:
-    """Return whole numbers, or text, none of which is missing."""
+    """Return whole numbers, or text as bytes, none of which is missing."""
     if pa.types.is_integer(column.type):
         return arrow.numbers(arrow.one(column.cast(pa.int64())), "i8")
-    return np.array(column.cast(pa.string()).to_pylist(), np.object_)
+    return np.array(column.cast(pa.string()).cast(pa.binary()).to_pylist(), np.object_)  # not all may be UTF-8
 
 
 def _rows(reading: Reading, file: pa.NativeFile, part: Part, spans: list[Span]) -> Iterator[tuple[Typed, Ints]]:

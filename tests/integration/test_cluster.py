@@ -72,6 +72,7 @@ def quick() -> dict[str, str]:
     """Return settings of a session that soon starts, and listens on this machine only."""
     own = {f"spark.{who}.extraJavaOptions": FAST for who in ("driver", "executor")}
     own |= {"spark.locality.wait": "0", "spark.ui.enabled": "false"}
+    own["spark.shuffle.io.retryWait"] = "200ms"  # what a killed executor had is not asked for again and again
     return own | {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
 
 
@@ -158,12 +159,11 @@ def log(tmp_path: Path) -> Log:
     return found
 
 
-@pytest.mark.parametrize("reader", ["arrow", "spark"])
 def test_counts_are_those_of_files_also_where_an_executor_is_killed(
-    reader: str, log: Log, session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    log: Log, session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To the last number, in each bucket and slice, and in all that is said of them; whoever reads the files."""
-    files, cluster = log.files(), log.cluster(session, path=str(log.path), reader=reader)
+    """To the last number, in each bucket and slice, and in all that is said of them."""
+    files, cluster = log.files(), log.cluster(session, path=str(log.path), reader="arrow")
     assert files.run(NOON)
     counting, before = threading.Event(), direct.Files.profiles
     monkeypatch.setattr(direct.Files, "profiles", lambda *given: counting.set() or before(*given))
@@ -178,15 +178,23 @@ def test_counts_are_those_of_files_also_where_an_executor_is_killed(
 def test_what_changed_is_counted_again_and_nothing_else(
     log: Log, session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Labels that come, copies, values of a feature that are written anew, rows that go."""
+    """Where Spark reads: labels that come, copies, values written anew, rows that go; and an executor that goes."""
     counted: list[list[int]] = []
-    before = plan.Rows.profiles
-    monkeypatch.setattr(plan.Rows, "profiles", lambda own, at, rows: counted.append([*at]) or before(own, at, rows))
+    before, counting = plan.Rows.profiles, threading.Event()
+
+    def profiles(own: plan.Rows, at: list[int], rows: int) -> pa.Table:
+        counted.append([*at])
+        counting.set()
+        return before(own, at, rows)
+
+    monkeypatch.setattr(plan.Rows, "profiles", profiles)
     monkeypatch.setattr(refresh, "_AT_ONCE", 15_000)
     monkeypatch.setattr(plan, "_DEEP", 100)
     files, cluster = log.files(), log.cluster(session, path=str(log.path), reader="spark")
     assert files.run(NOON)
-    assert cluster.run(NOON)
+    with one_is_killed(counting) as killed:
+        assert cluster.run(NOON)
+    assert len(killed) == 1
     assert 1 < len(counted) < 48, "some buckets together"
     assert sorted(at for job in counted for at in job) == list(range(NOON - 2 * DAY, NOON, HOUR))
     assert alike(files, cluster)
