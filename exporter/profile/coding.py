@@ -91,7 +91,7 @@ def decode(blob: bytes) -> Counts:
 
 def _squeezed(raw: bytes | bytearray) -> bytes:
     found = np.frombuffer(raw, np.uint8)
-    runs = 2 * np.count_nonzero(found[1:] == found[:-1]) > len(found)  # as where every value is a knot and comes once
+    runs = 4 * np.count_nonzero(found[1:] == found[:-1]) > 3 * len(found)  # as where every value is a knot
     return _deflated(raw, zlib.Z_RLE if runs else zlib.Z_HUFFMAN_ONLY)
 
 
