@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-import numpy as np
-
 from exporter.baseline import Baseline
 from exporter.history import Day, describe, from_text, to_text
-from exporter.profile.counts import add_into
+from exporter.profile.packed import add_to, empty
 from exporter.settings import Model
 from exporter.store import Store, Transaction
 
@@ -36,10 +34,10 @@ class Days:
             changed = tx.changed_days(model.name, today, _AT_ONCE)
             known = self._read(tx) if changed else {}
             for version, day in changed:
-                vector = np.zeros(baseline.bins.size, np.int64)
+                vector = empty(baseline.bins.size)
                 for bucket in tx.buckets(model.name, *bounds(day, model.timezone), "all"):
                     if bucket.version == version:
-                        add_into(vector, bucket.counts)
+                        add_to(vector, bucket.counts)
                 fresh = describe(model, baseline.bins, baseline.columns, vector)
                 old = known.get(version, {}).get(day)
                 whole = old is None or fresh.rows >= old.rows  # else its first buckets are gone: keep what is known

@@ -13,7 +13,7 @@ from exporter.parts import Columns, columns, estimated, performance
 from exporter.profile import serving
 from exporter.profile.model import ModelBins
 from exporter.profile.numeric import NumericBins
-from exporter.rows import Ints
+from exporter.profile.packed import Profile
 from exporter.settings import Model
 
 FEATURE = "feature:"
@@ -40,7 +40,7 @@ class Day(NamedTuple):
     kpis: Mapping[str, float] = {}
 
 
-def describe(model: Model, bins: ModelBins, reference: Columns, vector: Ints) -> Day:
+def describe(model: Model, bins: ModelBins, reference: Columns, vector: Profile) -> Day:
     """Describe the rows of a day by their dense profile."""
     parts = columns(reference, Columns(bins, vector), {})
     signals = {}
@@ -86,7 +86,7 @@ def series(days: Mapping[int, Day], signal: str, coverage: float = 0.0) -> tuple
     return [day for day, _, _ in known], [value for _, value, _ in known], [float(rows) for *_, rows in known]
 
 
-def _latencies(bins: ModelBins, vector: Ints) -> dict[str, tuple[float, int]]:
+def _latencies(bins: ModelBins, vector: Profile) -> dict[str, tuple[float, int]]:
     """Return the signals of the latency, where there are any."""
     if bins.latency is None:
         return {}

@@ -170,6 +170,7 @@ def columns(reference: Columns, current: Columns, failed: dict[str, str]) -> dic
     for name in reference.names:
         try:
             parts[name] = part(reference, current, name)
+            parts[name].settle()
         except (ArithmeticError, ValueError, IndexError) as error:
             failed[name] = f"{type(error).__name__}: {error}"
     return parts

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from exporter.evaluate.views import Mature, View
-from exporter.profile.counts import Counts, negative
-from exporter.profile.packed import Packed, Profile, add_to, empty, first, pack, unpack
+from exporter.profile.counts import Counts
+from exporter.profile.packed import Packed, Profile, add_to, empty, first, pack, take_from, unpack
 from exporter.segments import ALL
 from exporter.settings import Window
 from exporter.store.tables import Bucket, Key
@@ -103,7 +103,7 @@ class Windows:
             old = end - frame.seconds
         else:
             for left in buckets(old - frame.seconds, end - frame.seconds, segment):
-                add_to(self._sum(frame, left.version, left.segment), negative(left.counts))
+                take_from(self._sum(frame, left.version, left.segment), left.counts)
         for entered in buckets(old, end, segment):
             add_to(self._sum(frame, entered.version, entered.segment), entered.counts)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.profile.counts import ZERO, Counts
+from exporter.profile.counts import DENSE, MOST_WIDE, ZERO, Counts, Stretch
 from exporter.rows import Ints
 
 _HEAD = struct.Struct("<III")
@@ -82,11 +82,26 @@ def inflated(blob: bytes) -> Coded:
 
 
 def decode(blob: bytes) -> Counts:
-    """Unpack what `encode` packed."""
+    """Unpack what `encode` packed; where most of very many places are used, as stretches."""
     own = inflated(blob)
-    amounts = own.amounts.astype(np.int64)
-    amounts[own.amounts == WIDE] = own.large
-    return Counts(np.concatenate([ZERO.place, *(place for place, _ in own.pieces())]), amounts)
+    places, amounts, stretches, done = [ZERO.place], [ZERO.amount], list[Stretch](), 0
+    for place, amount in own.pieces():
+        wide = np.flatnonzero(amount == WIDE)
+        large = own.large[done : (done := done + len(wide))]
+        start, end = int(place[0]), int(place[-1]) + 1
+        if len(place) == _PIECE and end - start <= DENSE * _PIECE and len(wide) * MOST_WIDE <= _PIECE:
+            small = np.zeros(end - start, np.uint8)
+            small[place - start] = amount
+            place = place[wide]
+            small[place - start] = 0
+            stretches.append(Stretch(start, small))
+        else:
+            values = amount.astype(np.int64)
+            values[wide] = large
+            large = values
+        places.append(place)
+        amounts.append(large)
+    return Counts(np.concatenate(places), np.concatenate(amounts), tuple(stretches))
 
 
 def _squeezed(raw: bytes | bytearray) -> bytes:

@@ -16,7 +16,7 @@ from exporter.rows import Bools, Floats, Ints
 
 FRACTION = 2**32  # a real number is kept as whole units plus this many parts of one
 _MOST_DENSE = 2**22
-_DENSE = 8  # one place in so many used: then adding up a vector with all places takes less time than a sort
+DENSE = 8  # one place in so many used: then adding up a vector with all places takes less time than a sort
 _MANY = 2**15  # places from which on those that are mostly used are kept as a stretch
 MOST_WIDE = 32  # one number in so many may be kept apart, in 16 bytes
 _KINDS = (np.uint8, np.uint16, np.uint32)
@@ -158,7 +158,7 @@ def sparse(vector: Ints) -> Counts:
 
 def short(vector: Ints) -> Counts:
     """Return a vector as `sparse` does; where it is long and mostly used, as a stretch."""
-    if len(vector) < _MANY or _DENSE * np.count_nonzero(vector) < len(vector):
+    if len(vector) < _MANY or DENSE * np.count_nonzero(vector) < len(vector):
         return sparse(vector)
     small, wide = narrow(vector)
     return Counts(wide, vector[wide], (Stretch(0, small),)) if small is not None else sparse(vector)
@@ -230,7 +230,7 @@ def add(*many: Counts) -> Counts:
         return many[0] if many else ZERO
     many = tuple(own.plain() for own in many)
     size = max(int(own.place[-1]) for own in many) + 1
-    if _DENSE * sum(len(own.place) for own in many) > size:
+    if DENSE * sum(len(own.place) for own in many) > size:
         vector = np.zeros(size, np.int64)
         for own in many:
             add_into(vector, own)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.profile.coding import WIDE, decode, inflated
-from exporter.profile.counts import MOST_WIDE, ZERO, Counts, Stretch, add_into, narrow
+from exporter.profile.counts import MOST_WIDE, ZERO, Counts, Stretch, add_into, narrow, negative
 from exporter.rows import Ints
 
 _MANY = 2**22  # places from which on a profile is kept packed
@@ -45,27 +45,27 @@ class Packed:
         """Return the same numbers apart from these."""
         return Packed(self.small.copy(), self.wide)
 
-    def add(self, counts: Counts) -> None:
-        """Add to the numbers in place."""
+    def add(self, counts: Counts, times: int = 1) -> None:
+        """Add to the numbers in place, or take away: so often."""
         for own in counts.stretches:
-            self._add_stretch(own)
+            self._add_stretch(own, times)
         rest = counts.rest
         found = self.small[rest.place].astype(np.int64)
         at = self.wide.place.searchsorted(rest.place)
         known = at < len(self.wide.place)
         known[known] = self.wide.place[at[known]] == rest.place[known]
         found[known] = self.wide.amount[at[known]]
-        self._put(rest.place, found + rest.amount)
+        self._put(rest.place, found + times * rest.amount)
         while len(self.wide.place) * MOST_WIDE > len(self.small) and self.small.itemsize in _NEXT:
             self._widen(_NEXT[self.small.itemsize])
 
-    def _add_stretch(self, own: Stretch) -> None:
+    def _add_stretch(self, own: Stretch, times: int) -> None:
         first, last = self.wide.place.searchsorted((own.start, own.end)).tolist()
         before = self.small[own.start : own.end]
-        if first == last and own.small.itemsize <= before.itemsize and not before.any():
+        if times == 1 and first == last and own.small.itemsize <= before.itemsize and not before.any():
             before[:] = own.small
         else:
-            self.put(own.start, self.part(own.start, own.end) + own.small)
+            self.put(own.start, self.part(own.start, own.end) + times * own.small.astype(np.int64))
 
     def _fits(self, amount: Ints) -> NDArray[np.bool_]:
         found: NDArray[np.bool_] = amount.view(np.uint64) <= np.iinfo(self.small.dtype).max  # below 0 is large
@@ -132,6 +132,14 @@ def put(profile: Profile, start: int, vector: Ints) -> None:
         profile.put(start, vector)
     else:
         profile[start : start + len(vector)] = vector
+
+
+def take_from(profile: Profile, counts: Counts) -> None:
+    """Take away from a profile in place."""
+    if isinstance(profile, Packed):
+        profile.add(counts, -1)
+    else:
+        add_into(profile, negative(counts))
 
 
 def first(profile: Profile) -> int:

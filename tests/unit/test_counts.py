@@ -249,3 +249,20 @@ def test_a_reference_of_which_every_value_is_a_knot_takes_hardly_any_room():
     packed_ = encode(own)
     assert len(packed_) < 1_000
     assert same(decode(packed_), own)
+    assert decode(packed_).stretches  # nor when it is read
+
+
+def test_what_does_not_fit_into_a_stretch_stands_apart_when_it_is_read():
+    vector = np.arange(200_001) % 3
+    vector[[0, 5, 70_000, 200_000]] = [255, -1, 2**40, 254]
+    own = all_of(vector)
+    back = decode(encode(own))
+    assert back.stretches
+    assert same(back, own)
+    assert same(add(back, negative(own)), ZERO)
+    kept = packed.Packed(np.zeros(len(vector), np.uint8), ZERO)
+    packed.add_to(kept, back)
+    assert (packed.unpack(kept) == vector).all()
+    packed.take_from(kept, back)
+    assert not packed.unpack(kept).any()
+    assert not len(kept.wide.place)
