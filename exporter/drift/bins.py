@@ -13,8 +13,11 @@ from exporter.special import special
 
 def _shares(current: Floats, reference: Floats, m: int, n: int) -> tuple[Floats, Floats]:
     """Return q and p with half a row for none; both zero where neither side has any."""
-    used = (current > 0) | (reference > 0)
-    return np.where(used, np.maximum(current, 0.5) / m, 0.0), np.where(used, np.maximum(reference, 0.5) / n, 0.0)
+    q, p = np.maximum(current, 0.5) / m, np.maximum(reference, 0.5) / n
+    none = current + reference <= 0
+    if none.any():
+        q[none] = p[none] = 0.0
+    return q, p
 
 
 def _psi(current: Floats, reference: Floats, m: int, n: int) -> Floats:
@@ -61,8 +64,7 @@ def _g_test(current: Floats, reference: Floats, m: int, n: int) -> Floats:
 
 
 def _total(terms: Terms, reference: Sample, current: Sample) -> float:
-    parts = terms(current.bins.astype(np.float64), reference.bins.astype(np.float64), current.rows, reference.rows)
-    return float(parts.sum())
+    return float(terms(current.weights, reference.weights, current.rows, reference.rows).sum())
 
 
 def population_stability_index(reference: Sample, current: Sample) -> float:

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from exporter.drift.noise import has_unseen
 from exporter.drift.sample import inverse_size
 from exporter.drift.tails import LeftOut, needed, without
 from exporter.drift.univariate import METHODS, Sample
@@ -93,7 +92,7 @@ def blind_above(method: str, reference: Sample, rows: int) -> float:
 
 def _farthest(method: str, reference: Sample, rows: int) -> float:
     """Return the size of a window whose rows are all in the reference's rarest bin; unseen categories do not count."""
-    known = reference.bins[:-1] if has_unseen(reference) else reference.bins
+    known = reference.bins[:-1] if reference.has_unseen else reference.bins
     alone = np.zeros_like(reference.bins)
     alone[int(np.argmin(known))] = rows
     return size(method, reference, Sample(alone)) * _REACHABLE

@@ -5,13 +5,17 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
+from exporter.drift.sample import Floats
 from exporter.special import special
 
 _FEW = 140  # rows up to which scipy's own exact ways are fast, and approximations are not good enough
 _SOME = 2_000  # up to which the expansion is off by more than 1e-10 where the p-value is near 1
 _TERMS = 512
+_STEP = 8
 
 
 def survival(rows: int, distance: float) -> float:
@@ -38,12 +42,27 @@ def one_sided(rows: int, distance: float) -> float:
     """
     last = int(rows * (1 - distance))
     step = max(1, rows // _TERMS)
-    j = np.arange(0, last + 1, step, dtype=np.float64)
-    ways = special.gammaln(rows + 1) - special.gammaln(j + 1) - special.gammaln(rows - j + 1)
+    j, ways = (own[: last // step + 1] for own in _ways(rows, step))
     below = distance + j / rows
     above = np.maximum(1 - below, 0.0)
     terms = ways + special.xlogy(j - 1, below) + special.xlogy(rows - j, above)
     return float(distance * step * np.exp(terms).sum())
+
+
+@lru_cache(maxsize=64)  # the columns of a window have as many rows
+def _ways(rows: int, step: int) -> tuple[Floats, Floats]:
+    """Return every k-th j from 0 to n, and the logarithm of C(n, j)."""
+    j = np.arange(0, rows + 1, step, dtype=np.float64)
+    return j, special.gammaln(rows + 1) - special.gammaln(j + 1) - special.gammaln(rows - j + 1)
+
+
+@lru_cache(maxsize=8)
+def _powers(count: int) -> tuple[Floats, ...]:
+    """Return the squares of odd numbers and of whole ones, and the multiples of their powers that the expansion has."""
+    odd: Floats = np.arange(1.0, 2 * count, 2)
+    whole: Floats = np.arange(1.0, count + 1)
+    a, b, c = (np.pi * odd) ** 2 / 4, (np.pi * odd) ** 4 / 16, (np.pi * odd) ** 6 / 64
+    return odd**2, whole**2, a, b, c, (np.pi * whole) ** 2
 
 
 def _pelz_good(rows: int, distance: float) -> float:
@@ -53,13 +72,11 @@ def _pelz_good(rows: int, distance: float) -> float:
     if logarithm < -700:
         return 0.0
     count = int(np.ceil(16 * z / np.pi))
-    odd, whole = 2.0 * np.arange(count) + 1, np.arange(1.0, count + 1)
-    weight = np.exp(logarithm * odd**2)
-    a, b, c = (np.pi * odd) ** 2 / 4, (np.pi * odd) ** 4 / 16, (np.pi * odd) ** 6 / 64
-    flat = np.exp(4 * logarithm * whole**2)
+    odd, whole, a, b, c, squares = (own[:count] for own in _powers(-(-count // _STEP) * _STEP))
+    weight = np.exp(logarithm * odd)
+    flat = np.exp(4 * logarithm * whole)
     k2 = 6 * z**6 + 2 * z**4 + (2 * z**4 - 5 * z**2) * a + (1 - 2 * z**2) * b
     k3 = -30 * z**6 - 90 * z**8 + (135 * z**4 - 96 * z**6) * a + (212 * z**4 - 60 * z**2) * b + (5 - 30 * z**2) * c
-    squares = (np.pi * whole) ** 2
     terms = (
         float(weight.sum()) / z,
         float(weight @ (a - z**2)) / (6 * z**4),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -19,19 +20,6 @@ Terms = Callable[[Floats, Floats, int, int], Floats]
 _PLENTY = 10  # rows expected on each side from which a bin's part is chi-square with one degree of freedom
 _LARGEST = 32  # different numbers of rows a bin whose chances are looked up; smaller bins have no say
 _GRID = 48  # different numbers of rows a bin for which moments are computed; those between are interpolated
-
-
-def has_unseen(reference: Sample) -> bool:
-    """Return whether the last bin is for categories that the reference never saw."""
-    return not reference.cells.size and reference.bins.size > 1 and not reference.bins[-1]
-
-
-def unseen_rows(reference: Sample) -> int:
-    """Return the rows of the reference whose category it saw once: what the unseen share is estimated from.
-
-    Good and Turing (Good 1953): the share of all categories that were not seen is about this many over its rows.
-    """
-    return int((reference.bins == 1).sum()) if has_unseen(reference) else 0
 
 
 class Spread(NamedTuple):
@@ -61,7 +49,7 @@ class Bins(NamedTuple):
 
 def bins_of(reference: Sample, current: Sample) -> Bins:
     """Return how many rows each bin has."""
-    unseen = has_unseen(reference)
+    unseen = reference.has_unseen
     rows = (reference.bins + current.bins)[: -1 if unseen else None]
     rows = rows[rows > 0]
     fewer = min(reference.rows, current.rows) / (reference.rows + current.rows)
@@ -78,10 +66,12 @@ def limit(terms: Terms, base: float, reference: Sample, current: Sample, alpha: 
     n, m, bins = reference.rows, current.rows, bins_of(reference, current)
     count = len(bins.rows)
     many = int(np.count_nonzero(bins.plenty))
+    once = reference.once
+    if many == count > 1 and not once:
+        return _of_plenty(count, base, alpha)
     found = many * np.array([base, 2 * base**2, 8 * base**3])
     if many < count:
         found += sparse(terms, bins, n, m).sum(axis=1)
-    once = unseen_rows(reference)
     if once:
         found, count = found + _unseen(terms, once, n, m), count + 1
     least = 0.0
@@ -90,6 +80,13 @@ def limit(terms: Terms, base: float, reference: Sample, current: Sample, alpha: 
         least = float(terms(np.array([new, m - new]), np.array([0.0, n]), m, n).sum())
     spread = Spread(*(found * max(count - 1, 0) / max(count, 1)).tolist())
     return max(spread.limit(alpha), least)
+
+
+@lru_cache(maxsize=1024)  # most columns of a window have as many bins and rows
+def _of_plenty(count: int, base: float, alpha: float) -> float:
+    """Return the limit of so many bins that all have plenty of rows."""
+    found = (count * moment * (count - 1) / count for moment in (base, 2 * base**2, 8 * base**3))
+    return Spread(*found).limit(alpha)
 
 
 def sparse(terms: Terms, bins: Bins, n: int, m: int) -> Floats:
@@ -147,7 +144,7 @@ def largest_limit(reference: Sample, current: Sample, alpha: float) -> float:
     sigma = np.sqrt(pooled * (1 - pooled) * size)
     rows, times = np.unique(bins.rows[~bins.plenty], return_counts=True)
     rows, times = rows[-_LARGEST:], times[-_LARGEST:]
-    shape = unseen_rows(reference) + 1
+    shape = reference.once + 1
 
     usual = np.maximum(sigma[bins.plenty], 1e-300)
 
@@ -189,7 +186,7 @@ def absolute_limit(terms: Terms, reference: Sample, current: Sample, alpha: floa
     variance = float((usual**2).sum()) * left + float(parts[1].sum())
     together = sigma * pooled / np.maximum(1 - pooled, 1e-300)
     variance += left * float(together.sum() ** 2 - (together**2).sum())
-    if once := unseen_rows(reference):
+    if once := reference.once:
         more = _unseen(terms, once, n, m)
         mean, variance = mean + float(more[0]), variance + float(more[1])
     if mean <= 0 or variance <= 0:

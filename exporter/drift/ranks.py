@@ -14,7 +14,7 @@ from exporter.special import special
 
 Bools = NDArray[np.bool_]
 Size = Callable[[Any], Any]
-_BLOCK = 32
+_ROUNDING = 1e-15  # more than a difference of two shares can be off by
 
 
 def kolmogorov_smirnov(reference: Sample, current: Sample) -> float:
@@ -22,23 +22,23 @@ def kolmogorov_smirnov(reference: Sample, current: Sample) -> float:
 
     Exact, ties too, where every reference value is a knot; with k quantile knots at most 1/(k - 1) too small.
     """
-    widest = _widest(reference.cumulative, current.cumulative, reference.rows, current.rows)
-    return float(np.divide(widest, reference.rows * current.rows))
+    return float(np.divide(_widest(reference, current), reference.rows * current.rows))
 
 
-def _widest(f: Ints, g: Ints, n: int, m: int) -> int:
-    """Return max |f m - g n| of two counts that only grow, at most n and m.
+def _widest(reference: Sample, current: Sample) -> int:
+    """Return max |f m - g n| over all cells, f of n and g of m being the rows up to and with each.
 
-    Of 32 places that follow each other all is between the first and the last: only where these leave room for more
-    than was found at any last one are the others looked at.
+    Shares as floats say where it can be, whole numbers what it is there.
     """
-    whole = len(f) // _BLOCK * _BLOCK
-    found = int(np.abs(f[whole:] * m - g[whole:] * n).max(initial=0))
-    f, g = f[:whole].reshape(-1, _BLOCK), g[:whole].reshape(-1, _BLOCK)
-    low, high = f[:, -1] * m, g[:, -1] * n
-    found = max(found, int(np.abs(low - high).max(initial=0)))
-    room = np.maximum(low - g[:, 0] * n, high - f[:, 0] * m) > found
-    return max(found, int(np.abs(f[room] * m - g[room] * n).max(initial=0)))
+    n, m = reference.rows, current.rows
+    sides = current.apart(reference)
+    most = [float(side.max(initial=0.0)) for side in sides]
+    cells = [0]
+    for side, own, first in zip(sides, most, (1, 2), strict=True):
+        if own >= max(most) - _ROUNDING:
+            cells += (2 * (side >= own - _ROUNDING).nonzero()[0] + first).tolist()
+    f, g = reference.cumulative[cells], current.cumulative[cells]
+    return int(np.abs(f * m - g * n).max())
 
 
 def wasserstein(reference: Sample, current: Sample) -> float:
@@ -70,23 +70,24 @@ def _inside(size: Size, reference: Sample, current: Sample) -> float:
     """
     first, second = reference.between, current.between
     assert first is not None and second is not None
-    if not len(first.gaps):
+    gaps = first.gaps
+    if not len(gaps):
         return 0.0
 
-    def by_span(f: Floats, g: Floats) -> Floats:
-        heights = size(f - g)
-        heights *= first.gaps
+    def by_span(apart: Floats) -> Floats:
+        heights = size(apart)
+        heights *= gaps
         return np.add.reduceat(heights, first.starts)
 
-    before = by_span(reference.at_knots[:-1], current.at_knots[:-1])
-    after = by_span(reference.at_gaps, current.at_gaps)
+    at_knots, at_gaps = current.apart(reference)
+    before, after = by_span(at_knots[:-1]), by_span(at_gaps)
     if reference.only_at_knots:
         return _dot(second.share, before) + _dot(1 - second.share, after)
     low, high = np.minimum(first.share, second.share), np.maximum(first.share, second.share)
     middle = np.where(
         first.share <= second.share,
-        by_span(reference.at_gaps, current.at_knots[:-1]),
-        by_span(reference.at_knots[:-1], current.at_gaps),
+        by_span(reference.at_gaps - current.at_knots[:-1]),
+        by_span(reference.at_knots[:-1] - current.at_gaps),
     )
     return _dot(low, before) + _dot(high - low, middle) + _dot(1 - high, after)
 

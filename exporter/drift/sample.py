@@ -60,6 +60,7 @@ class Sample:
         self.knots = empty if knots is None else knots
         self.between = between
         self.rows = int(bins.sum())
+        self._apart: tuple[Sample, Floats, Floats] | None = None
         if between is None:
             self.__dict__["sums"] = empty if sums is None else sums
 
@@ -75,6 +76,7 @@ class Sample:
         """Work out mean and quantiles, and forget what is as long as the cells."""
         if self.rows:
             _ = self.mean, self.quantiles
+        self._apart = None
         long = ("cumulative", "at_knots", "at_gaps", "middle", "places")
         for name in (*long, *(("sums",) if self.between else ()), *(("cells",) if self._again else ())):
             self.__dict__.pop(name, None)
@@ -107,6 +109,19 @@ class Sample:
         return self.bins.astype(np.float64)
 
     @cached_property
+    def has_unseen(self) -> bool:
+        """Whether the last bin is for categories that this sample, a reference, never saw."""
+        return not self.cells.size and self.bins.size > 1 and not self.bins[-1]
+
+    @cached_property
+    def once(self) -> int:
+        """Rows whose category this sample, a reference, saw once: what the unseen share is estimated from.
+
+        Good and Turing (Good 1953): the share of all categories that were not seen is about this many over its rows.
+        """
+        return int((self.bins == 1).sum()) if self.has_unseen else 0
+
+    @cached_property
     def shares(self) -> Floats:
         """Share of the rows per bin; zeros where there are no rows."""
         return self.bins / max(self.rows, 1)
@@ -125,6 +140,19 @@ class Sample:
     def at_gaps(self) -> Floats:
         """Share of the rows up to and with the cell after each knot but the last, length K - 1."""
         return self.at_knots[:-1] if self.only_at_knots else self.cumulative[2:-1:2] / self.rows
+
+    def apart(self, reference: Sample) -> tuple[Floats, Floats]:
+        """Return how far shares below are from those of a reference at each knot, and in the cells after them.
+
+        Several statistics read it: it is kept for the reference that was asked for last.
+        """
+        if self._apart is None or self._apart[0] is not reference:
+            at_knots = np.abs(reference.at_knots - self.at_knots)
+            at_gaps = at_knots[:-1]
+            if not (reference.only_at_knots and self.only_at_knots):
+                at_gaps = np.abs(reference.at_gaps - self.at_gaps)
+            self._apart = (reference, at_knots, at_gaps)
+        return self._apart[1:]
 
     @cached_property
     def middle(self) -> Floats:

@@ -104,12 +104,16 @@ class NumericBins(_NumericBins):
         return np.asarray(self.knots[:-1] - np.repeat(self.ends.low, cells))
 
     @cached_property
+    def cuts(self) -> Ints:
+        """The knots at which the spans start and, behind the last span, end."""
+        return np.append(self.spans, len(self.knots) - 1)
+
+    @cached_property
     def ends(self) -> Spans:
         """What turns values into positions."""
-        ends = np.append(self.spans[1:], len(self.knots) - 1)
         low = self.knots[self.spans]
         with np.errstate(over="ignore", divide="ignore"):
-            width = self.knots[ends] - low
+            width = self.knots[self.cuts[1:]] - low
             scale = _PARTS / width
         known = np.isfinite(width) & np.isfinite(scale)
         return Spans(np.where(known, low, 0.0), np.where(known, width, 0.0), np.where(known, scale, 0.0))
@@ -270,8 +274,9 @@ def _inside(bins: NumericBins, rows: Ints, parts: Ints) -> tuple[Floats, float]:
     """
     if not rows.any():
         return np.zeros(len(bins.spans)), 0.0
-    away = np.add.reduceat(rows * bins.offsets, bins.spans)
-    room = np.add.reduceat(rows * bins.gaps, bins.spans)
-    inside = parts / _PARTS * bins.ends.width - away
-    share = np.divide(inside, room, out=np.zeros_like(room), where=room > 0).clip(0, 1)
-    return share, float((np.add.reduceat(rows, bins.spans) * bins.ends.low + away + room * share).sum())
+    ends, real = bins.ends, rows.astype(np.float64)
+    own, away, room = (np.add.reduceat(one, bins.spans) for one in (real, real * bins.offsets, real * bins.gaps))
+    share = np.zeros(len(room))
+    np.divide(parts / _PARTS * ends.width - away, room, out=share, where=room > 0)
+    np.clip(share, 0, 1, out=share)
+    return share, float((own * ends.low + away + room * share).sum())

@@ -152,22 +152,24 @@ def test_default_effect_is_a_shift_of_three_tenths(method: str) -> None:
 
 
 @st.composite
-def counts(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cells of two samples: many or few, most of them empty, or none."""
+def counts(draw: st.DrawFn) -> tuple[Sample, Sample]:
+    """Return two samples: of many or few cells, most of them empty, or none; of few rows, and of billions."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    size = draw(st.sampled_from([1, 3, 31, 32, 33, 64, 65, 700, 5_001]))
-    first, second = (rng.poisson(draw(st.sampled_from([0.02, 0.5, 40.0])), size) for _ in range(2))
-    first[rng.integers(size)] += 1
-    second[rng.integers(size)] += 1
-    return np.cumsum(first), np.cumsum(second)
+    size = draw(st.sampled_from([3, 31, 33, 65, 701, 5_001]))
+    found = []
+    for _ in range(2):
+        cells = rng.poisson(draw(st.sampled_from([0.02, 0.5, 40.0])), size) * draw(st.sampled_from([1, 10_000]))
+        cells[rng.integers(size)] += 1
+        found.append(Sample(cells, cells, np.zeros(size), np.arange(size // 2)))
+    return found[0], found[1]
 
 
 @given(counts())
-def test_the_widest_gap_is_that_of_all_places(pair: tuple[np.ndarray, np.ndarray]) -> None:
-    """As whole numbers, though most places are not looked at."""
-    f, g = pair
-    n, m = int(f[-1]), int(g[-1])
-    assert ranks._widest(f, g, n, m) == int(np.abs(f * m - g * n).max())
+def test_the_widest_gap_is_that_of_all_places(pair: tuple[Sample, Sample]) -> None:
+    """As whole numbers, though floats say where to look."""
+    reference, current = pair
+    f, g = (np.cumsum(one.cells) for one in pair)
+    assert ranks._widest(reference, current) == int(np.abs(f * current.rows - g * reference.rows).max())
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([16, 200, 4_096]), st.sampled_from([0.0, 0.4, -2.0, 50.0]))
