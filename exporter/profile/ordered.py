@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from exporter.profile.counts import ZERO, Counts, at_odd_places, joined, short, whole_and_parts
-from exporter.profile.numeric import ROUNDED, NumericBins, Spans, deciles, fit_sorted, positions, spans_of
+from exporter.profile.counts import Counts, at_odd_places, joined, short, sparse, whole_and_parts
+from exporter.profile.numeric import ROUNDED, NumericBins, deciles, fit_sorted, positions
 from exporter.rows import Floats, Ints, fill, is_number, numeric
 from exporter.threads import scratch
 
@@ -20,33 +20,31 @@ _BLOCK = 65_536  # values whose positions are worked out at once: they stay in t
 def count_numbers(bins: NumericBins, values: Floats, invalid: int = 0) -> Counts:
     """Count values, NaN missing and infinite ones invalid; they are sorted in place. invalid: more such rows."""
     values.sort()
-    first, last, _ = _finite(values)
-    own = values[first:last]
-    cells, sums = (_by_rows if 4 * len(own) < len(bins.knots) else _by_knots)(bins, own) if len(own) else (ZERO, ZERO)
-    return _with_rest(bins, values, cells, sums, invalid)
-
-
-def _with_rest(bins: NumericBins, values: Floats, cells: Counts, sums: Counts, invalid: int = 0) -> Counts:
-    """Add to the counts of increasing values those that are in no cell, and the excess beyond the knots."""
     first, last, known = _finite(values)
+    others = len(values) - known, invalid + first + known - last
     own = values[first:last]
-    missing = Counts(bins.missing + np.arange(2), np.array([len(values) - known, invalid + first + known - last]))
-    beyond = Counts(bins.tails + np.arange(4), _beyond(bins, own))
-    return joined([cells, *(_used(part) for part in (missing, sums, beyond))])
+    return (_by_rows if 4 * len(own) < len(bins.knots) else _by_knots)(bins, own, others)
 
 
 def _finite(values: Floats) -> tuple[int, int, int]:
     """Return where finite ones of increasing values start and end, and where NaN starts."""
-    first = int(values.searchsorted(-np.inf, "right")) if len(values) and values[0] == -np.inf else 0
-    known = int(values.searchsorted(np.nan)) if len(values) and np.isnan(values[-1]) else len(values)
-    last = int(values.searchsorted(np.inf)) if known and values[known - 1] == np.inf else known
-    return first, last, known
+    if len(values) and values[0] > -np.inf and values[-1] < np.inf:
+        return 0, len(values), len(values)
+    first, last, known = values.searchsorted(-np.inf, "right"), values.searchsorted(np.inf), values.searchsorted(np.nan)
+    return int(first), int(last), int(known)
 
 
-def _used(counts: Counts) -> Counts:
-    """Leave out places without anything."""
-    used = counts.amount != 0
-    return Counts(counts.place[used], counts.amount[used])
+def _behind(bins: NumericBins, own: Floats, sums: Ints, others: tuple[int, int]) -> Ints:
+    """Return the part of the counts of increasing values that is behind the cells.
+
+    sums: of the positions of each span. others: missing and invalid rows.
+    """
+    found = np.zeros(bins.size - bins.missing, np.int64)
+    found[:2] = others
+    found[2:-4] = sums
+    if len(own) and (own[0] < bins.knots[0] or own[-1] > bins.knots[-1]):
+        found[-4:] = _beyond(bins, own)
+    return found
 
 
 def learn_numbers(array: pa.ChunkedArray, most: int) -> tuple[NumericBins, Counts]:
@@ -63,43 +61,46 @@ def learn_numbers(array: pa.ChunkedArray, most: int) -> tuple[NumericBins, Count
         invalid = len(array) - len(values)
     np.add(values, 0.0, out=values)  # -0.0 is 0.0, whichever comes first
     values.sort()
-    first, last, _ = _finite(values)
+    first, last, known = _finite(values)
+    others = len(values) - known, invalid + first + known - last
     own = values[first:last]
     bins = fit_sorted(own, most)
-    cells, sums = (_by_runs(bins, own), ZERO) if bins.exact else _by_knots(bins, own)
-    return bins, _with_rest(bins, values, cells, sums, invalid)
+    return bins, (_by_runs if bins.exact else _by_knots)(bins, own, others)
 
 
-def _by_knots(bins: NumericBins, own: Floats) -> tuple[Counts, Counts]:
-    """Count increasing values by searching the knots in them: cells, and sums of the positions by place."""
-    knots = bins.knots
-    left, at, rows_at = _found(knots, own)
-    counted = short(_cells(left, at, rows_at, len(own), scratch("cells", 2 * len(knots) + 1).view(np.int64)))
-    if not len(bins.spans):
-        return counted, ZERO
-    bounds = np.append(left[bins.spans], left[-1])
-    spans = spans_of(bins)
-    total = _positions(own, bounds, spans)
-    total -= np.diff(bounds) * ROUNDED  # both sums may have gone around 2**64; their difference is right
-    inner = at < len(knots) - 1
-    at, rows_at = at[inner], rows_at[inner]  # rows at a knot have no position; those at the last were not added
-    span = np.searchsorted(bins.spans, at, side="right") - 1
-    parts = (positions(knots[at], spans.low[span], spans.scale[span]) - ROUNDED) * rows_at
-    np.subtract.at(total, span, parts)
-    return counted, Counts(bins.inner + np.arange(len(total)), total)
+def _by_knots(bins: NumericBins, own: Floats, others: tuple[int, int]) -> Counts:
+    """Count increasing values by searching the knots in them. others: as of `_behind`."""
+    left, at, rows_at = _found(bins.knots, own)
+    vector = scratch("cells", bins.size).view(np.int64)
+    _cells(left, at, rows_at, len(own), vector[: bins.missing])
+    sums = _sums(bins, own, left[bins.cuts])
+    if len(at):  # rows at a knot have no position
+        sums -= _sums(bins, bins.knots[at], at.searchsorted(bins.cuts), rows_at)
+    vector[bins.missing :] = _behind(bins, own, sums, others)
+    return short(vector)
 
 
-def _positions(own: Floats, bounds: Ints, spans: Spans) -> Ints:
-    """Add up the positions of each span's values, own[bounds[span]:bounds[span + 1]], with the bits of `ROUNDED`."""
-    total = np.zeros(len(bounds) - 1, np.int64)
-    for start in range(int(bounds[0]), int(bounds[-1]), _BLOCK):
-        end = min(start + _BLOCK, int(bounds[-1]))
-        ends = np.clip(bounds, start, end)
-        rows = ends[1:] - ends[:-1]
-        some = np.flatnonzero(rows)
-        low, scale = np.repeat(spans.low[some], rows[some]), np.repeat(spans.scale[some], rows[some])
-        parts = positions(own[start:end], low, scale, scratch("positions", end - start))
-        total[some] += np.add.reduceat(parts, np.cumsum(rows[some]) - rows[some])
+def _sums(bins: NumericBins, values: Floats, bounds: Ints, weight: Ints | None = None) -> Ints:
+    """Return the sums of the positions of increasing values: those of span s are from bounds[s] up to bounds[s + 1].
+
+    weight: how many rows have each value; None: one.
+    """
+    total = np.zeros(len(bins.spans), np.int64)
+    first, last = int(bounds[0]), int(bounds[-1])
+    for start in range(first, last, _BLOCK):
+        end = min(start + _BLOCK, last)
+        upto = (np.clip(bounds, start, end) if last - first > _BLOCK else bounds) - start
+        rows = upto[1:] - upto[:-1]
+        low, scale = np.repeat(bins.ends.low, rows), np.repeat(bins.ends.scale, rows)
+        work = scratch("positions", end - start + 1)
+        parts = positions(values[start:end], low, scale, work[:-1])
+        if weight is not None:
+            parts -= ROUNDED
+            parts *= weight[start:end]
+        work[-1] = 0.0  # so that spans behind all of these may start here
+        total += np.where(rows > 0, np.add.reduceat(work.view(np.int64), upto[:-1]), 0)
+    if weight is None:
+        total -= (bounds[1:] - bounds[:-1]) * ROUNDED  # both may have gone around 2**64; their difference is right
     return total
 
 
@@ -127,7 +128,7 @@ def _cells(left: Ints, at: Ints, rows_at: Ints, rows: int, cells: Ints) -> Ints:
     return cells
 
 
-def _by_runs(bins: NumericBins, own: Floats) -> Counts:
+def _by_runs(bins: NumericBins, own: Floats, others: tuple[int, int]) -> Counts:
     """Count increasing values that the bins were fitted on, each of them a knot; the other knots are deciles."""
     new = own[1:] != own[:-1]
     if new.all():
@@ -140,27 +141,30 @@ def _by_runs(bins: NumericBins, own: Floats) -> Counts:
         found = own[np.minimum(own.searchsorted(between := deciles(own)), len(own) - 1)]
         at = bins.knots.searchsorted(np.unique(between[found != between]))
         amount = np.insert(amount, at - np.arange(len(at)), 0)
-    return at_odd_places(amount)
+    behind = _behind(bins, own, np.zeros(len(bins.spans), np.int64), others)
+    return joined([at_odd_places(amount), sparse(behind)], (0, bins.missing))
 
 
-def _by_rows(bins: NumericBins, own: Floats) -> tuple[Counts, Counts]:
+def _by_rows(bins: NumericBins, own: Floats, others: tuple[int, int]) -> Counts:
     """Count few increasing values by searching them in the knots; result as `_by_knots`."""
     index = bins.knots.searchsorted(own)
     at = bins.knots[np.minimum(index, len(bins.knots) - 1)] == own
-    counted = _runs(2 * index + at, np.ones(len(own), np.int64))
-    between = np.flatnonzero(~at & (index > 0) & (index < len(bins.knots)))
-    if not len(between):
-        return counted, ZERO
-    spans = spans_of(bins)
-    span = np.searchsorted(bins.spans, index[between] - 1, side="right") - 1
-    parts = positions(own[between], spans.low[span], spans.scale[span]) - ROUNDED
-    return counted, _runs(bins.inner + span, parts)
+    place = 2 * index + at
+    starts = _starts(place)
+    cells = Counts(place[starts], np.diff(starts, append=len(own)))
+    between = np.flatnonzero(~at)
+    index = index[between] - 1  # of the knot below; -1 has none
+    sums = _sums(bins, own[between], index.searchsorted(bins.cuts))
+    return joined([cells, sparse(_behind(bins, own, sums, others))], (0, bins.missing))
 
 
-def _runs(place: Ints, amount: Ints) -> Counts:
-    """Add up the amounts of places that follow each other."""
-    first = np.flatnonzero(np.concatenate([[True], place[1:] != place[:-1]]))
-    return Counts(place[first], np.add.reduceat(amount, first))
+def _starts(ordered: Floats | Ints) -> Ints:
+    """Return where runs of equal numbers start."""
+    if not len(ordered):
+        return np.empty(0, np.int64)
+    found = np.flatnonzero(ordered[1:] != ordered[:-1])
+    found += 1
+    return np.concatenate([[0], found])
 
 
 def _beyond(bins: NumericBins, own: Floats) -> Ints:
