@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 from exporter.catalogue import FAMILIES
@@ -30,7 +31,19 @@ class Readings(dict[str, list[Reading]]):
             own = self.get(name)
             if own is None:
                 own = self[name] = []
-            own.append(Reading(labels, float(value)))
+            own.append(tuple.__new__(Reading, (labels, float(value), "")))
+
+    def put_each(
+        self, name: str, labels: tuple[str, ...], ends: Collection[tuple[str, ...]], values: Collection[float | None]
+    ) -> None:
+        """Add a reading a value as `put` does, in a fraction of its time; its labels are `labels` and its own end."""
+        for end in ends:
+            if len(labels) + len(end) != _LABELS[name]:
+                raise ValueError(f"{name} has the labels {FAMILIES[name].labels}, not {labels + end}")
+        found = [*zip(ends, values, strict=True)]
+        told = [(labels + end, float(value), "") for end, value in found if value is not None and math.isfinite(value)]
+        if told:
+            self.setdefault(name, []).extend(map(tuple.__new__, repeat(Reading), told))
 
     def put_histogram(
         self, name: str, *labels: str, bounds: Sequence[float], counts: Sequence[int], total: float

@@ -14,25 +14,27 @@ from exporter.segments import ALL
 from exporter.settings import Model
 
 MOST_BINS = 20
-_QUANTILES = [f"{q:g}" for q in QUANTILES]
+_DATASETS = ("reference", "current")
+_QUANTILES = [(f"{q:g}",) for q in QUANTILES]
 
 
 def put_distribution(out: Readings, labels: tuple[str, str, str], feature: str, part: Part) -> None:
-    sides = (("reference", part.reference), ("current", part.current))
-    table: Sequence[tuple[str, int, int]]
+    """Put a feature's bins and, of a number, mean and quantiles, of reference and window."""
+    own, names, counts = (*labels, feature), *_bins(part)
+    for dataset, side, rows in zip(_DATASETS, (part.reference, part.current), counts, strict=True):
+        if side.rows:
+            out.put_each("model_feature_bin_ratio", own, [(n, dataset) for n in names], [n / side.rows for n in rows])
+            if isinstance(part.bins, NumericBins):
+                out.put("model_feature_mean", *own, dataset, value=side.mean)
+                out.put_each("model_feature_quantile", (*own, dataset), _QUANTILES, side.quantiles)
+
+
+def _bins(part: Part) -> tuple[Sequence[str], tuple[Sequence[int], Sequence[int]]]:
+    """Return the names of the bins that are shown, and the rows of reference and window in each."""
     if isinstance(part.bins, NumericBins):
-        table = [*zip(part.bins.names, part.reference.bins.tolist(), part.current.bins.tolist(), strict=True)]
-        for dataset, side in sides:
-            if side.rows:
-                out.put("model_feature_mean", *labels, feature, dataset, value=side.mean)
-                for q, value in zip(_QUANTILES, side.quantiles, strict=True):
-                    out.put("model_feature_quantile", *labels, feature, dataset, q, value=value)
-    else:
-        table = categorical.bin_shares(part.bins, *part.raw, MOST_BINS)
-    for name, *rows in table:
-        for (dataset, side), count in zip(sides, rows, strict=True):
-            if side.rows:
-                out.put("model_feature_bin_ratio", *labels, feature, name, dataset, value=count / side.rows)
+        return part.bins.names, (part.reference.bins.tolist(), part.current.bins.tolist())
+    table = categorical.bin_shares(part.bins, *part.raw, MOST_BINS)
+    return [name for name, _, _ in table], ([before for _, before, _ in table], [now for _, _, now in table])
 
 
 def put_outputs(out: Readings, model: Model, labels: tuple[str, str, str], parts: Mapping[str, Part]) -> None:

@@ -265,11 +265,9 @@ def _put_drift(
     what: tuple[str, ...],
 ) -> None:
     """Put one column's scores, thresholds and verdict; a blind one has no verdict."""
-    for method, value in found.scores.items():
-        out.put(f"{prefix}_score", *labels, *what, method, value=value)
-    for method, value in p_values.items():
-        out.put(f"{prefix}_p_value", *labels, *what, method, value=value)
-    for (method, severity), value in found.thresholds.items():
-        out.put(f"{prefix}_threshold", *labels, *what, method, severity, value=value)
+    own = (*labels, *what)
+    for kind, values in (("score", found.scores), ("p_value", p_values)):
+        out.put_each(f"{prefix}_{kind}", own, [(method,) for method in values], values.values())
+    out.put_each(f"{prefix}_threshold", own, found.thresholds.keys(), found.thresholds.values())
     if found.thresholds:
-        out.put(f"{prefix}_detected", *labels, *what, value=found.detected)
+        out.put(f"{prefix}_detected", *own, value=found.detected)
