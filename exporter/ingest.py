@@ -158,7 +158,7 @@ class Ingest:
             stored = None
         try:
             found = whole.parts(model.reference)
-            fingerprint = f"{settings} {learning} {whole.fingerprint(model.reference)}"
+            fingerprint = f"{settings} {learning} {whole.fingerprint(model.reference, found)}"
             if stored == fingerprint:
                 record.up, record.errors = True, {}
                 return self._use(self.baseline or self._stored())

@@ -46,7 +46,7 @@ class Plan(NamedTuple):
         """Return what changes when the result could."""
         parts: list[Any] = [__version__, list(self.grid), sorted(self.labels.items()), sorted(self.without)]
         parts += [self.retention.model_dump_json(), [model.model_dump_json() for model in self.models]]
-        parts += [whole.fingerprint(model.reference) for model in self.models]
+        parts += [whole.fingerprint(model.reference, whole.parts(model.reference)) for model in self.models]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

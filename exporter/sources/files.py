@@ -7,9 +7,10 @@ file that changed is read again (the ledger knows the ids that it has seen), and
 
 from __future__ import annotations
 
-import glob
 import io
 import json
+import os
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ import pyarrow.parquet as pq
 
 from exporter.rows import canonical
 from exporter.sources import parquet
+from exporter.sources.listing import Watch, fingerprint, paths
 from exporter.sources.parquet import Table, Unreadable
 from exporter.sources.position import Position, mark, moved
 
@@ -40,10 +42,6 @@ __all__ = [
 
 FEW, MANY = 131_072, 524_288  # rows to read together: where each is remembered, and where they are only counted
 _REST_SECONDS = 60
-_STILL_SECONDS = 3_600  # since its last change, after which a file is not expected to change any more
-_TURNS = 10
-_LATEST = 50  # files, the last by name, that are looked at each time
-_BEING_WRITTEN = (".tmp", ".part")
 
 
 class Chunk(NamedTuple):
@@ -74,18 +72,6 @@ class Part(NamedTuple):
     at_once: int | None = None
 
 
-def paths(patterns: tuple[str, ...]) -> list[str]:
-    """Return the files that match, sorted; hidden files and those being written (.tmp, .part) are left out."""
-    found = {path for pattern in patterns for path in glob.glob(pattern, recursive=True)}
-    return sorted(path for path in found if not path.endswith(_BEING_WRITTEN) and Path(path).is_file())
-
-
-def fingerprint(patterns: tuple[str, ...]) -> str:
-    """Return what changes when any of the files changes."""
-    stats = [(path, Path(path).stat()) for path in paths(patterns)]
-    return json.dumps([[path, s.st_size, s.st_mtime_ns] for path, s in stats])
-
-
 def read_all(patterns: tuple[str, ...], text: tuple[str, ...] = ()) -> pa.Table:
     """Read all files as one table; raises FileNotFoundError without any, ValueError where one cannot be read."""
     found = paths(patterns)
@@ -114,39 +100,6 @@ def read_reference(patterns: tuple[str, ...]) -> Table:
         raise ValueError(f"{found[0]}: {_first_line(error)}") from error
 
 
-class Watch:
-    """Which of a source's files lie still: of those all but the latest are looked at in every tenth call only.
-
-    So that a call costs little however many files there are. The latest are the last 50 by name. A file lies still once
-    it was found as it was read, to its end, and was changed last more than an hour before; for as long as it is known
-    to be read so far. Of one that is changed nevertheless that is known within ten calls, and from then on it is looked
-    at in each. any: whether a file matched in the last call.
-    """
-
-    def __init__(self) -> None:
-        self._still: dict[str, str] = {}
-        self._calls = 0
-        self.any = False
-
-    def look(self, patterns: tuple[str, ...], seen: Mapping[str, str]) -> list[str]:
-        """Return the files that match and are to be looked at, sorted; seen: how far each was read."""
-        found = {path for pattern in patterns for path in glob.iglob(pattern, recursive=True)}
-        self._calls += 1
-        turn = self._calls % _TURNS
-        self._still = {path: text for path, text in self._still.items() if path in found and seen.get(path) == text}
-        latest = sorted(found)[-_LATEST:]
-        chosen = found - {path for path in self._still if hash(path) % _TURNS != turn} | set(latest)
-        files = sorted(path for path in chosen if not path.endswith(_BEING_WRITTEN) and Path(path).is_file())
-        self.any = bool(files) or len(chosen) < len(found)
-        return files
-
-    def settle(self, path: str, text: str | None, changed: float = 0.0) -> None:
-        """Note how far a file was read, and when it was changed last, in Unix seconds; None: it is not as it was."""
-        self._still.pop(path, None)
-        if text is not None and time.time() - changed > _STILL_SECONDS:
-            self._still[path] = text
-
-
 def read_new(
     patterns: tuple[str, ...],
     seen: Mapping[str, str],
@@ -162,20 +115,26 @@ def read_new(
     before = dict(seen)  # the caller notes what was read meanwhile
     for path in watch.look(patterns, seen):
         try:
-            stat = Path(path).stat()
-            now = Position(stat.st_size, stat.st_mtime_ns, stat.st_ino, 0)
-            rests = time.time() - stat.st_mtime > _REST_SECONDS
+            own = os.stat(path)  # noqa: PTH116 - of very many files
+            if not stat.S_ISREG(own.st_mode):
+                continue
+            watch.any = True
+            now = Position(own.st_size, own.st_mtime_ns, own.st_ino, 0)
+            if watch.is_still(path, now):
+                continue
+            rests = time.time() - own.st_mtime > _REST_SECONDS
             old = Position.parse(seen[path]) if path in seen else moved(path, now, before, _is_text(path))
             if old is not None and old[:3] == now[:3] and (old.read >= now.size or not rests):
                 if path not in seen:
                     yield Chunk(path, None, old.text())
                     continue
-                watch.settle(path, seen[path] if old.read >= now.size else None, stat.st_mtime)
+                watch.settle(path, seen[path] if old.read >= now.size else None, own.st_mtime)
                 continue
             grown = old is not None and _is_text(path) and old.goes_on(path, now)
         except OSError as error:
             watch.settle(path, None)
-            yield Chunk(path, None, "", _first_line(error))
+            if not (isinstance(error, FileNotFoundError) and Path(path).is_symlink()):  # a link to nowhere is no file
+                yield Chunk(path, None, "", _first_line(error))
             continue
         watch.settle(path, None)
         part = Part(old.read if grown and old is not None else 0, rests, text, at_once)

@@ -21,9 +21,9 @@ def parts(source: Source) -> list[str]:
     return found
 
 
-def fingerprint(source: Source) -> str:
-    """Return what changes when any of its rows may have; raises ValueError, OSError."""
-    return spark.fingerprint(source.spark) if source.spark is not None else files.fingerprint(source.files)
+def fingerprint(source: Source, found: list[str]) -> str:
+    """Return what changes when any of its rows may have; found: its parts. Raises ValueError, OSError."""
+    return spark.fingerprint(source.spark) if source.spark is not None else files.fingerprint(found)
 
 
 def read(source: Source) -> pa.Table:

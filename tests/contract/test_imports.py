@@ -75,7 +75,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("evaluate.labels", "evaluate.limits", "evaluate.distributions"),
     ("evaluate.drift", "evaluate.performance", "evaluate.multivariate", "evaluate.estimation"),
     ("quality", "evaluate.business", "evaluate.serving", "evaluate.history", "evaluate.trend"),
-    ("sources.parquet",),
+    ("sources.listing", "sources.parquet"),
     ("sources.files", "sources.spark", "store.tables", "tasks", "exposition"),
     ("collector", "store.statements", "sources.whole"),
     ("store.rollup",),

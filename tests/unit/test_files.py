@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import random
@@ -432,13 +433,41 @@ def test_fingerprint_changes_with_any_file(tmp_path: Path) -> None:
     """A file more, a file that changed; not by being read."""
     write_json(tmp_path / "a.jsonl", ROWS)
     pattern = (f"{tmp_path}/*",)
-    first = files.fingerprint(pattern)
+    first = files.fingerprint(files.paths(pattern))
     files.read_all(pattern)
-    assert files.fingerprint(pattern) == first
+    assert files.fingerprint(files.paths(pattern)) == first
     rest(tmp_path / "a.jsonl")
-    second = files.fingerprint(pattern)
+    second = files.fingerprint(files.paths(pattern))
     write_json(tmp_path / "b.jsonl", ROWS)
-    assert len({first, second, files.fingerprint(pattern)}) == 3
+    assert len({first, second, files.fingerprint(files.paths(pattern))}) == 3
+
+
+def test_what_is_no_file_is_none(tmp_path: Path) -> None:
+    """A folder, a link that leads nowhere, and files of a folder that is hidden, or not there."""
+    (tmp_path / "folder.jsonl").mkdir()
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "nowhere")
+    (tmp_path / ".hidden.jsonl").touch()
+    watch = files.Watch()
+    for pattern in (f"{tmp_path}/*", f"{tmp_path}/*.jsonl", f"{tmp_path}/none/*", f"{tmp_path}/folder.jsonl"):
+        assert files.paths((pattern,)) == []
+        assert [*files.read_new((pattern,), {}, watch=watch)] == []
+        assert not watch.any
+    assert files.paths((f"{tmp_path}/.h*",)) == [str(tmp_path / ".hidden.jsonl")]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["*", "a*.csv", "?.csv", "[ab].csv", "*/x.csv", "**/*.csv", "a.csv", "sub/*", "./*.csv", "sub/../a.csv", ""],
+)
+def test_what_matches_is_what_glob_finds(pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By name alone, in a folder, in folders below; relative and absolute."""
+    (tmp_path / "sub" / "deep").mkdir(parents=True)
+    for name in ("a.csv", "b.csv", "ab.csv", ".c.csv", "d.tmp", "sub/x.csv", "sub/.y.csv", "sub/deep/z.csv"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    for own in (pattern, f"{tmp_path}/{pattern}"):
+        wanted = [path for path in glob.glob(own, recursive=True) if Path(path).is_file() and not path.endswith(".tmp")]
+        assert files.paths((own,)) == sorted(wanted)
 
 
 def test_file_that_vanishes_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
