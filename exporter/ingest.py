@@ -63,6 +63,7 @@ class Ingest:
         self._retention = retention
         self._windows: Windows | None = None
         self._frames: list[Frame] = []
+        self._forgotten: int | None = None  # the time before which nothing is stored
         self._rolled_up: int | None = None  # the hour up to which hours and days are added up
         self.unread = False  # there is more to read than the last run had time for
         self._watches: dict[str, files.Watch] = {}
@@ -137,10 +138,13 @@ class Ingest:
                 self._rolled_up = hour
 
     def forget(self, now: float) -> None:
-        """Keep the retention; not before windows and days have read the oldest buckets."""
+        """Keep the retention, to a hundredth; not before windows and days have read the oldest buckets."""
         bucket = self.model.bucket_seconds
-        with self._store.transaction() as tx:
-            tx.drop_before(self.model.name, int(now - self._retention) // bucket * bucket)
+        start = int(now - self._retention) // bucket * bucket
+        if self._forgotten is None or not 0 <= start - self._forgotten < self._retention / 100:
+            with self._store.transaction() as tx:
+                tx.drop_before(self.model.name, start)
+            self._forgotten = start
 
     def views(self) -> list[View]:
         """Return the windows; none where the rows are not known."""

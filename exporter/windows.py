@@ -6,10 +6,11 @@ All counts are whole numbers, so a window that slid is equal to one summed afres
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain, islice
 from typing import NamedTuple
 
 from exporter.evaluate.views import Mature, View
-from exporter.profile.counts import Counts
+from exporter.profile.counts import Counts, add
 from exporter.profile.packed import Packed, Profile, add_to, empty, first, pack, take_from, unpack
 from exporter.segments import ALL
 from exporter.settings import Window
@@ -18,6 +19,9 @@ from exporter.store.tables import Bucket, Key
 WEEK = 7 * 86_400
 REFERENCE, MATURE = "reference", "mature"
 Buckets = Callable[[int, int, str | None], Iterable[Bucket]]
+_FAR = 2**62
+_MOST_AHEAD = 64  # buckets of rows that are newer than the windows, of which is remembered what was added
+_FEW = 8
 
 
 class Frame(NamedTuple):
@@ -64,11 +68,18 @@ class Windows:
         self._end: int | None = None
         self._sums: dict[tuple[Frame, str, str], Profile] = {}  # frame, version, segment
         self._packed: dict[tuple[Frame, str, str], Packed] = {}  # the same while it rests
+        self._ahead: dict[Key, list[Counts]] = {}  # what was added to buckets that are to enter,
+        self._ahead_from = _FAR  # and the start from which on it is all that is stored of them
 
     def rest(self) -> None:
         """Take less memory until the next use."""
         self._packed |= {key: v if isinstance(v, Packed) else pack(v) for key, v in self._sums.items()}
         self._sums = {}
+        self._forget_ahead()
+
+    def _forget_ahead(self) -> None:
+        self._ahead_from = max([self._ahead_from, *(start + 1 for _, _, start in self._ahead)])
+        self._ahead = {}
 
     def _wake(self) -> None:
         kept = isinstance(empty(self._size), Packed)  # so it is added to as it is
@@ -81,19 +92,58 @@ class Windows:
             return
         self._wake()
         for (version, segment, start), counts in deltas.items():
+            if start >= self._end:
+                self._note(version, segment, start, counts)
             for frame in self._frames:
                 end = self._end - frame.behind
                 if end - frame.seconds <= start < end and (frame.sliced or segment == ALL):
                     add_to(self._sum(frame, version, segment), counts)
 
+    def _note(self, version: str, segment: str, start: int, counts: Counts) -> None:
+        """Remember what was added to a bucket that is to enter: so it need not be read when it does."""
+        own = self._ahead.setdefault((version, segment, start), [])
+        own.append(counts)
+        if len(own) >= _FEW:
+            own[:] = [add(*own)]
+        if len(self._ahead) > _MOST_AHEAD:
+            self._forget_ahead()
+
     def move(self, end: int, buckets: Buckets) -> None:
         """Let the windows end at `end` (seconds, included in none); buckets(start, end, segment) reads stored ones."""
         self._wake()
-        if end == self._end:
+        old = self._end
+        if end == old:
             return
+        if old is None:
+            self._ahead_from = max((own.start + 1 for own in buckets(end, _FAR, None)), default=end)
+        elif end < old:
+            self._ahead_from = max(self._ahead_from, old)
+        known: dict[tuple[int, int, str | None], list[Bucket]] = {}
+
+        def read(start: int, stop: int, segment: str | None) -> Iterable[Bucket]:
+            """Read buckets; few of them once, as what leaves one frame may enter another."""
+            if start >= self._ahead_from:
+                return self._entering(start, stop, segment)
+            if (start, stop, segment) not in known:
+                found = iter(buckets(start, stop, segment))
+                some = [*islice(found, _FEW + 1)]
+                if len(some) > _FEW:
+                    return chain(some, found)
+                known[start, stop, segment] = some
+            return known[start, stop, segment]
+
         for frame in self._frames:
-            self._move(frame, end - frame.behind, None if self._end is None else self._end - frame.behind, buckets)
-        self._end = end
+            self._move(frame, end - frame.behind, None if old is None else old - frame.behind, read)
+        self._end, self._ahead_from = end, max(self._ahead_from, end)
+        self._ahead = {key: own for key, own in self._ahead.items() if key[2] >= end}
+
+    def _entering(self, start: int, end: int, segment: str | None) -> list[Bucket]:
+        return [
+            Bucket(*key, counts)
+            for key, own in self._ahead.items()
+            if start <= key[2] < end and segment in {None, key[1]}
+            for counts in own
+        ]
 
     def _move(self, frame: Frame, end: int, old: int | None, buckets: Buckets) -> None:
         segment = None if frame.sliced else ALL
