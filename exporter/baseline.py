@@ -8,6 +8,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -72,7 +73,9 @@ class Baseline:
         return decode(self.packed)
 
     def rest(self) -> None:
-        """Take less memory until the next use: what follows from the rest is worked out again."""
+        """Take less memory until the next use: what follows from the rest and takes room is worked out again."""
+        if "columns" in self.__dict__:
+            self.__dict__["facts"] = self.columns.facts()
         for name in ("vector", "columns"):
             self.__dict__.pop(name, None)
         self.bins.rest()
@@ -91,7 +94,12 @@ class Baseline:
     @cached_property
     def columns(self) -> Columns:
         """The reference's columns."""
-        return Columns(self.bins, self.vector)
+        return Columns(self.bins, self.vector, self.facts)
+
+    @cached_property
+    def facts(self) -> Mapping[str, dict[str, Any]]:
+        """What was known of the reference's columns when they were forgotten last."""
+        return {}
 
     def slice(self, segment: str) -> Profile:
         """Return a segment's profile in the reference, with a number at each place."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -69,11 +70,16 @@ class Columns(dict[str, Column]):
     """The judged columns of one dense profile, by name; each is read when it is first asked for.
 
     So what the statistics work out of a reference is worked out once. The profile must not change any more.
+    facts: what `facts` of the same columns told before.
     """
 
-    def __init__(self, bins: ModelBins, vector: Profile):
+    def __init__(self, bins: ModelBins, vector: Profile, facts: Mapping[str, dict[str, Any]] = MappingProxyType({})):
         super().__init__()
-        self._bins, self._vector, self._of = bins, vector, bins_of(bins)
+        self._bins, self._vector, self._of, self._facts = bins, vector, bins_of(bins), facts
+
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """Return what is known of each column and takes no room."""
+        return {**self._facts, **{name: own.sample.facts() for name, own in self.items()}}
 
     @property
     def names(self) -> Iterable[str]:
@@ -87,6 +93,7 @@ class Columns(dict[str, Column]):
         else:  # of a packed profile no copy is kept
             again = partial(counts, self._bins, self._vector, name) if isinstance(self._vector, Packed) else None
             found = Column(own, ZERO.place, numeric.sample(own, raw, again))
+        vars(found.sample).update(self._facts.get(name, {}))
         self[name] = found
         return found
 

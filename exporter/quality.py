@@ -94,16 +94,14 @@ def quality(model: Model, baseline: Baseline, views: Iterable[View]) -> Found:
             limits = {c: limit_of(model, own, name, c, rows, share, settings) for c, share in reference.items()}
             found[name] = (current, limits)
         worst = sorted(found, key=lambda name: _excess(*found[name]), reverse=True)
-        for number, name in enumerate(worst):
-            readings = Readings()
+        for name in worst[: model.max_features]:
             labels = (model.name, view.version, view.window, ALL, name)
             for check, share in found[name][0].items():
-                readings.put(f"model_feature_{check}_ratio", *labels, value=share)
-                readings.put(f"model_feature_{check}_threshold_ratio", *labels, value=found[name][1][check])
-            if number < model.max_features:
-                out.extend(readings)
-            else:
-                dropped += readings.series()
+                out.put(f"model_feature_{check}_ratio", *labels, value=share)
+                out.put(f"model_feature_{check}_threshold_ratio", *labels, value=found[name][1][check])
+        for name in worst[model.max_features :]:
+            current, limits = found[name]
+            dropped += len(current) + sum(limits[check] is not None for check in current)
         out.put("model_quality_checks_failed", model.name, view.version, view.window, value=_failed(found))
     return Found(out, states, {}, dropped)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,6 +61,7 @@ def bound(learned: QualityBounds, feature: str, check: str, rows: int, reference
     return limit if limit <= BLIND else None
 
 
+@lru_cache(maxsize=4096)  # most columns of a window have as many rows and the same share
 def least(rows: int, reference: float) -> float:
     """Return the share that one window in 1/CHANCE exceeds where the true one rose by the smallest effect."""
     share = reference + max(EFFECT, RISE * reference)

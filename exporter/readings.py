@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from itertools import repeat
+from itertools import compress, repeat
 from typing import NamedTuple
 
 from exporter.catalogue import FAMILIES
@@ -37,12 +37,15 @@ class Readings(dict[str, list[Reading]]):
         self, name: str, labels: tuple[str, ...], ends: Collection[tuple[str, ...]], values: Collection[float | None]
     ) -> None:
         """Add a reading a value as `put` does, in a fraction of its time; its labels are `labels` and its own end."""
-        for end in ends:
-            if len(labels) + len(end) != _LABELS[name]:
-                raise ValueError(f"{name} has the labels {FAMILIES[name].labels}, not {labels + end}")
-        found = [*zip(ends, values, strict=True)]
-        told = [(labels + end, float(value), "") for end, value in found if value is not None and math.isfinite(value)]
-        if told:
+        if {*map(len, ends)} - {_LABELS[name] - len(labels)}:
+            raise ValueError(f"{name} has the labels {FAMILIES[name].labels}, not {labels} and one of {[*ends]}")
+        known = [value is not None and math.isfinite(value) for value in values]
+        if any(known):
+            told = zip(
+                map(labels.__add__, compress(ends, known)),
+                (float(value) for value in compress(values, known) if value is not None),
+                repeat(""),
+            )
             self.setdefault(name, []).extend(map(tuple.__new__, repeat(Reading), told))
 
     def put_histogram(

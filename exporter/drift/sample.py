@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+_FACTS = ("mean", "std", "spread", "quantiles", "only_at_knots")
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -71,6 +72,10 @@ class Sample:
         if len(reference.cells) and reference.rows:
             same.__dict__["std"] = reference.std
         return same
+
+    def facts(self) -> dict[str, Any]:
+        """Return what is known of it by now and takes no room, to be given to the same counts later on."""
+        return {name: self.__dict__[name] for name in _FACTS if name in self.__dict__}
 
     def settle(self) -> None:
         """Work out mean and quantiles, and forget what is as long as the cells."""

@@ -29,6 +29,15 @@ def put_distribution(out: Readings, labels: tuple[str, str, str], feature: str, 
                 out.put_each("model_feature_quantile", (*own, dataset), _QUANTILES, side.quantiles)
 
 
+def count_distribution(part: Part) -> int:
+    """Return how many series `put_distribution` puts."""
+    if isinstance(part.bins, NumericBins):
+        each = len(part.bins.starts) + 1 + len(_QUANTILES)
+    else:
+        each = min(len(part.bins.categories) + 1, MOST_BINS)
+    return each * sum(1 for side in (part.reference, part.current) if side.rows)
+
+
 def _bins(part: Part) -> tuple[Sequence[str], tuple[Sequence[int], Sequence[int]]]:
     """Return the names of the bins that are shown, and the rows of reference and window in each."""
     if isinstance(part.bins, NumericBins):

@@ -11,7 +11,7 @@ from exporter.drift.calibration import Calibration
 from exporter.drift.impact import impact
 from exporter.drift.settings import REFERENCE
 from exporter.drift.thresholds import Drift, adjusted, judge
-from exporter.evaluate.distributions import put_distribution, put_outputs
+from exporter.evaluate.distributions import count_distribution, put_distribution, put_outputs
 from exporter.evaluate.views import Found, Slice, View, slices, with_mature_labels
 from exporter.parts import Columns, Part, part
 from exporter.profile.numeric import NumericBins
@@ -149,17 +149,17 @@ def _put_features(
     out.put("model_segment_drift_score", *labels, ALL, value=judged.worst())
     impacts = impact({name: one.severity for name, one in drifts.items() if one.thresholds}, importance)
     p_values, dropped = _adjusted(drifts), 0
+    left_out = Readings()
     for number, feature in enumerate(_ranked(judged, importance)):
-        own = Readings()
+        own, part = out if number < model.max_features else left_out, judged.parts[f"feature:{feature}"]
         if feature in drifts:
             _put_drift(own, "model_feature_drift", drifts[feature], p_values[feature], (*labels, ALL), (feature,))
             own.put("model_feature_drift_impact", *labels, feature, value=impacts.get(feature))
-        put_distribution(own, labels, feature, judged.parts[f"feature:{feature}"])
-        if number < model.max_features:
-            out.extend(own)
+        if own is out:
+            put_distribution(own, labels, feature, part)
         else:
-            dropped += own.series()
-    return dropped
+            dropped += count_distribution(part)
+    return dropped + left_out.series()
 
 
 def _put_ratio(out: Readings, name: str, labels: tuple[str, ...], drifts: Mapping[str, Drift]) -> None:
@@ -194,14 +194,14 @@ def _put_segments(
         of_slice, drifts = (*labels, own.segment), judged.of_features()
         _put_ratio(out, "model_drifted_features_ratio", of_slice, drifts)
         p_values = _adjusted(drifts)
+        left_out = Readings()
         for number, feature in enumerate(_ranked(judged, importance)):
-            readings = Readings()
             if feature in drifts:
-                _put_drift(readings, "model_feature_drift", drifts[feature], p_values[feature], of_slice, (feature,))
-            if number < shown:
-                out.extend(readings)
-            else:
-                dropped += readings.series()
+                own_readings = out if number < shown else left_out
+                _put_drift(
+                    own_readings, "model_feature_drift", drifts[feature], p_values[feature], of_slice, (feature,)
+                )
+        dropped += left_out.series()
         severity = judged.worst()
         out.put("model_segment_drift_score", *of_slice, value=severity)
         worst |= {own.segment: severity} if severity is not None else {}

@@ -21,6 +21,7 @@ from exporter.schema import SchemaError
 from exporter.settings import Model
 from tests.unit.helpers.profiles import random_table, settings, take
 
+FACTS = ("mean", "std", "spread", "quantiles")
 TASKS = ("binary", "multiclass", "regression")
 MODELS: dict[str, Model] = {task: settings(task) for task in TASKS}
 FEW = settings(drift={"knots": 16, "min_rows": 1})
@@ -62,8 +63,13 @@ def test_a_baseline_that_rested_is_the_same(task):
     made = fit(MODELS[task], random_table(0, 300, task))
     vector, columns = made.vector.tolist(), {name: made.columns[name].sample for name in made.columns.names}
     sums = {name: own.sums.tolist() for name, own in columns.items() if hasattr(own, "sums")}
+    facts = {name: (own.mean, own.std, own.spread, own.quantiles) for name, own in columns.items() if len(own.cells)}
     made.rest()
     assert "vector" not in vars(made)
+    assert facts == {name: tuple(vars(made.columns[name].sample)[key] for key in FACTS) for name in facts}
+    made.rest()
+    made.rest()
+    assert facts == {name: tuple(vars(made.columns[name].sample)[key] for key in FACTS) for name in facts}
     assert (made.vector.tolist(), made.hash) == (vector, BASELINES[task].hash)
     assert sums == {name: made.columns[name].sample.sums.tolist() for name in sums}
 
