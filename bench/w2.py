@@ -47,12 +47,16 @@ def _model(live: Path, window: str, knots: int) -> Any:
 
 def exporter(window: str, knots: int) -> None:
     """Fill a window, then let hours come in one by one."""
+    import gc
+
     import sqlalchemy as sa
 
+    from exporter.cli import _COLLECT
     from exporter.collector import Board
     from exporter.monitor import Monitor
     from exporter.store import Store
 
+    gc.set_threshold(_COLLECT)  # as each command does
     logging.disable(logging.INFO)
     hours = WINDOWS[window]
     with tempfile.TemporaryDirectory(dir=folder()) as place:

@@ -73,10 +73,14 @@ class Seen(NamedTuple):
 def rows(readings: Readings, family: str, **wanted: str) -> Iterator[dict[str, Any]]:
     """Yield a family's readings as labels and `value`, those with the wanted labels."""
     names = FAMILIES[family].labels
-    for one in readings.get(family, []):
-        labels: dict[str, Any] = dict(zip(names, one.labels, strict=False))
-        if not one.suffix and all(labels.get(name) == value for name, value in wanted.items()):
-            yield {**labels, "value": one.value}
+    places = [(names.index(name), value) for name, value in wanted.items() if name in names]
+    if len(places) < len(wanted):
+        return
+    for one in readings.get(family, ()):
+        if not one.suffix and all(one.labels[place] == value for place, value in places):
+            found: dict[str, Any] = dict(zip(names, one.labels, strict=False))
+            found["value"] = one.value
+            yield found
 
 
 def since(before: Mapping[Key, Seen] | None, found: Iterable[Problem], now: float) -> dict[Key, Seen]:

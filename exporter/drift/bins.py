@@ -64,7 +64,7 @@ def _g_test(current: Floats, reference: Floats, m: int, n: int) -> Floats:
 
 
 def _total(terms: Terms, reference: Sample, current: Sample) -> float:
-    return float(terms(current.weights, reference.weights, current.rows, reference.rows).sum())
+    return float(np.add.reduce(terms(current.weights, reference.weights, current.rows, reference.rows)))
 
 
 def population_stability_index(reference: Sample, current: Sample) -> float:

@@ -63,12 +63,14 @@ def limit(terms: Terms, base: float, reference: Sample, current: Sample, alpha: 
     its moments are exact: rows fall to the window as a binomial variable. Bins are taken for independent; that their
     rows add up costs one bin's part.
     """
-    n, m, bins = reference.rows, current.rows, bins_of(reference, current)
+    n, m, once = reference.rows, current.rows, reference.once
+    both = reference.bins + current.bins
+    known = both[:-1] if reference.has_unseen else both
+    if len(known) > 1 and not once and known.min() * (min(n, m) / (n + m)) >= _PLENTY:
+        return _of_plenty(len(known), base, alpha)
+    bins = bins_of(reference, current)
     count = len(bins.rows)
     many = int(np.count_nonzero(bins.plenty))
-    once = reference.once
-    if many == count > 1 and not once:
-        return _of_plenty(count, base, alpha)
     found = many * np.array([base, 2 * base**2, 8 * base**3])
     if many < count:
         found += sparse(terms, bins, n, m).sum(axis=1)

@@ -119,7 +119,7 @@ def _steps(reference: Sample, current: Sample) -> tuple[Floats, Floats]:
 
 def _dot(first: Floats | Ints, second: Floats) -> float:
     """Return the sum of the products; `@` would wake all of BLAS's threads for it, which takes longer than the sum."""
-    return float((first * second).sum())
+    return float(np.add.reduce(first * second))
 
 
 def _by_cell(first: Bools, reference: Floats, current: Floats) -> Floats:

@@ -13,6 +13,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 _FACTS = ("mean", "std", "spread", "quantiles", "only_at_knots")
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_SHARES = np.array(QUANTILES)
 
 
 class Between(NamedTuple):
@@ -60,7 +61,7 @@ class Sample:
         self._again = again
         self.knots = empty if knots is None else knots
         self.between = between
-        self.rows = int(bins.sum())
+        self.rows = int(np.add.reduce(bins))
         self._apart: tuple[Sample, Floats, Floats] | None = None
         if between is None:
             self.__dict__["sums"] = empty if sums is None else sums
@@ -195,7 +196,7 @@ class Sample:
     @cached_property
     def quantiles(self) -> list[float]:
         """For each of `QUANTILES` the smallest value with so many rows at or below it, to within its cell."""
-        ranks = np.maximum(np.array(QUANTILES) * self.rows, 1)
+        ranks = np.maximum(_SHARES * self.rows, 1)
         return [self.place(cell) for cell in self.cumulative.searchsorted(ranks).tolist()]
 
     def place(self, cell: int) -> float:

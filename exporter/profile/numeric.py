@@ -36,11 +36,11 @@ class NumericBins(_NumericBins):
     their span, rows at a knot have none.
     """
 
-    @property
+    @cached_property
     def size(self) -> int:
         return self.tails + 4
 
-    @property
+    @cached_property
     def missing(self) -> int:
         return 2 * len(self.knots) + 1
 
@@ -48,17 +48,17 @@ class NumericBins(_NumericBins):
     def invalid(self) -> int:
         return self.missing + 1
 
-    @property
+    @cached_property
     def inner(self) -> int:
         """Place of the first span's sum."""
         return self.missing + 2
 
-    @property
+    @cached_property
     def tails(self) -> int:
         """Place of the first of the four numbers beyond the knots."""
         return self.inner + len(self.spans)
 
-    @property
+    @cached_property
     def range(self) -> float:
         """Unit of the excess: the distance between the outer knots, where there is one."""
         width = float(self.knots[-1]) - float(self.knots[0])
