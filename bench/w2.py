@@ -9,6 +9,7 @@ already: KS, PSI and chi-square of the window's rows. reading: reads the hour's 
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -18,6 +19,9 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+if "exporter" in sys.argv:
+    gc.set_threshold(50_000)  # as the command does
 
 from bench.speed import machine, options, ratio, report, side_by_side, table
 from bench.speed_data import FEW, NUMERIC, START, folder, make
@@ -47,16 +51,12 @@ def _model(live: Path, window: str, knots: int) -> Any:
 
 def exporter(window: str, knots: int) -> None:
     """Fill a window, then let hours come in one by one."""
-    import gc
-
     import sqlalchemy as sa
 
-    from exporter.cli import _COLLECT
     from exporter.collector import Board
     from exporter.monitor import Monitor
     from exporter.store import Store
 
-    gc.set_threshold(_COLLECT)  # as each command does
     logging.disable(logging.INFO)
     hours = WINDOWS[window]
     with tempfile.TemporaryDirectory(dir=folder()) as place:
