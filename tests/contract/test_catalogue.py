@@ -185,3 +185,6 @@ def test_removal_names_every_table() -> None:
     text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     (named,) = re.findall(r"`drop table ([\w, ]+)`", text)
     assert named.split(", ") == sorted(TABLES.tables)
+    (of_a_model,) = re.findall(r"of the tables\n`([\w, ]+)`", text)
+    with_models = {name for name, table in TABLES.tables.items() if "model" in table.columns}
+    assert of_a_model.split(", ") == sorted(with_models - {"audit"})
