@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sk
@@ -193,6 +193,7 @@ def test_a_prediction_that_names_no_class_is_wrong_and_not_positive():
     st.lists(st.tuples(st.integers(-300, 300), st.integers(-300, 300)), min_size=1, max_size=60),
     st.sampled_from([(100.0, 12.0), (0.0, 1.0), (-40.0, 250.0)]),
 )
+@example([(0, 2)], (-40.0, 250.0))
 def test_metrics_of_regressions_are_scikit_learns(pairs, units):
     """To the rounding of sums, 2**-33 of a row in units of the reference labels' deviation."""
     y, d = (np.array(side, float) / 4 for side in zip(*pairs, strict=True))
@@ -206,7 +207,8 @@ def test_metrics_of_regressions_are_scikit_learns(pairs, units):
         if np.isnan(expected):
             assert found[name] is None, name
         else:
-            small = {"rmse": 1e-4, "r2": 1e-6 + (1 + abs(expected)) * _rounding(y, *units)}.get(name, 1e-6)
+            r2, mse = (1 + abs(expected)) * _rounding(y, *units), 2**-33 * units[1] ** 2
+            small = {"rmse": 1e-4, "r2": 1e-6 + r2, "mse": 1e-6 + mse}.get(name, 1e-6)
             assert found[name] == pytest.approx(expected, rel=1e-6, abs=small), name
 
 
