@@ -33,6 +33,8 @@ _EXPORTER: Words = {
     2: ("configuration rejected", AMBER),
     3: ("down", RED),
 }
+# A past that was loaded has results, far apart, and no exporter: nothing of it was late.
+_SCRAPED = f"and on () max({q.pick('process_start_time_seconds', 'exporter')})"
 _TASK: Words = {0: ("well", GREEN), 1: ("late", PLUM), 2: ("failed", PURPLE)}
 _SOURCE: Words = {0: ("unreadable", RED), 1: ("readable", GREEN)}
 _UP: Words = {0: ("down", RED), 1: ("up", NONE)}
@@ -128,7 +130,7 @@ def _tasks() -> list[Any]:
     # One that never succeeded has failed. Of two exporters the one that succeeded last counts.
     since = f"time() - ({own('model_task_last_success_timestamp_seconds')} > 0)"
     intervals = q.low(by, f"({since}) / {own('model_task_interval_seconds')}")
-    late = f"{q.top('model', intervals)} > bool 2.5"
+    late = f"({q.top('model', intervals)} > bool 2.5) {_SCRAPED}"
     took = "model_task_duration_seconds"
     return [
         task_table(True, (14, 8)),
@@ -228,7 +230,7 @@ def _queue() -> list[Any]:
             "source, or its size.",
             TIMES,
             [
-                Query(f"topk(10, {late} > 1.5)", "{{model}}"),
+                Query(f"topk(10, ({late} > 1.5) {_SCRAPED})", "{{model}}"),
                 Query("vector(2.5)", "stale", "critical"),
             ],
             decimals=1,
