@@ -275,6 +275,11 @@ def season() -> str:
     return f"4 * ({static} > bool 1) + 2 * ({previous} > bool 1) + (({week_ago} or {previous}) > bool 1)"
 
 
+def of_exporter(name: str, kind: str = "max") -> str:
+    """Take a series of the chosen exporters, each by itself."""
+    return f"{kind} by (instance) ({pick(name, 'instance')})"
+
+
 def task_lateness(many: bool) -> str:
     """Time since each task's last success, or since the exporter started, divided by its interval."""
     success = top("model, task", pick("model_task_last_success_timestamp_seconds", "model", many))
